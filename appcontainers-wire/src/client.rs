@@ -1,0 +1,101 @@
+//! What a client (an `appc` command, a program that uses the library) and a container's monitor say
+//! to each other, over a unix stream socket that only the host's root can reach.
+//!
+//! Output does not come this way: a client reads the container's log with a cursor of its own, and
+//! `Logged` tells it how far the log goes. That the connection ends says that the client is gone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure};
+
+/// From a client to the monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromClient {
+    /// Run a command in the foreground: it ends (HUP, then KILL) when this connection does.
+    Run {
+        /// What to run.
+        spec: ProcessSpec,
+        /// Stop the container when the command has ended and no other such `Run` is under way.
+        stop_after: bool,
+    },
+    /// The payload is standard input of this connection's command.
+    Stdin,
+    /// Standard input ends here.
+    StdinClose,
+    /// A signal for this connection's command.
+    Signal {
+        /// The signal's number.
+        signal: u8,
+    },
+    /// The client has read the log up to here; what is behind it may be dropped.
+    Consumed {
+        /// A position in the log, as in `Logged`.
+        position: u64,
+    },
+    /// Stop the container: TERM to all processes, KILL after the grace.
+    Stop {
+        /// Milliseconds between TERM and KILL.
+        grace_ms: u64,
+    },
+    /// Freeze all processes until this connection ends or sends `Thaw`.
+    Freeze,
+    /// End this connection's freeze.
+    Thaw,
+}
+
+/// From the monitor to a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToClient {
+    /// First message on every connection, when the container runs and its agent has answered.
+    Ready {
+        /// [`crate::WIRE_VERSION`] of the monitor.
+        wire: u32,
+        /// The pid of the container's init, in the host's pid namespace.
+        init_pid: u32,
+    },
+    /// The container could not be started, or what the client asked for failed.
+    Failed {
+        /// What was done, to what, why, and what to do.
+        message: String,
+    },
+    /// The command of `Run` has this name; its output comes at or after this position of the log.
+    Accepted {
+        /// The name.
+        process: ProcessId,
+        /// Position in the log.
+        position: u64,
+    },
+    /// The command runs.
+    Started {
+        /// Its pid in the container.
+        pid: u32,
+    },
+    /// The command was not started.
+    SpawnFailed {
+        /// Why.
+        failure: SpawnFailure,
+    },
+    /// The log goes up to here.
+    Logged {
+        /// Position in the log.
+        position: u64,
+    },
+    /// So many more bytes of standard input may be sent (the first such message gives the first credit).
+    StdinCredit {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// The command ended; its last output is before this position.
+    Exited {
+        /// How.
+        status: ExitStatus,
+        /// Position in the log.
+        position: u64,
+    },
+    /// The container's processes stand still.
+    Frozen,
+    /// The container's init has ended.
+    Stopped,
+}

@@ -1,0 +1,9 @@
+//! Builds, runs and monitors app containers: a program with its files, sandboxed in LXC, with an
+//! address of its own, saved as one file.
+
+pub mod image;
+mod name;
+mod paths;
+
+pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
+pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};

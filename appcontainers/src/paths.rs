@@ -1,0 +1,135 @@
+//! Where everything lies on the host. Computes paths, touches nothing.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{ContainerName, image::Digest};
+
+/// The state directory unless `APPC_ROOT` or `--root` moves it.
+pub const DEFAULT_ROOT: &str = "/var/lib/appcontainers";
+
+/// The directory of what does not survive a reboot unless `APPC_RUN` moves it.
+pub const DEFAULT_RUN: &str = "/run/appcontainers";
+
+/// The two directories that one installation of `appcontainers` owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+    run: PathBuf,
+}
+
+impl Paths {
+    /// State in `root`, locks and sockets in `run`; both absolute.
+    pub fn new(root: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), run: run.into() }
+    }
+
+    /// `APPC_ROOT` and `APPC_RUN` from the environment, else the defaults.
+    pub fn from_env() -> Self {
+        let or = |variable, default: &str| std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from);
+        Self { root: or("APPC_ROOT", DEFAULT_ROOT), run: or("APPC_RUN", DEFAULT_RUN) }
+    }
+
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of locks and sockets.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// Eight hex digits of the state directory's path, for names that the whole host shares
+    /// (interfaces, firewall tables, cgroups).
+    pub fn tag(&self) -> String {
+        let hash = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
+        hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Reservations: a snapshot, beside it the journal `resources.journal`.
+    pub fn resources(&self) -> PathBuf {
+        self.root.join("resources.json")
+    }
+
+    /// Manifests of bases.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("images/bases")
+    }
+
+    /// Manifests of images.
+    pub fn user_images(&self) -> PathBuf {
+        self.root.join("images/user")
+    }
+
+    /// Layers, `sha256-HEX.sqfs`.
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("images/layers")
+    }
+
+    /// The file of one layer.
+    pub fn layer(&self, digest: &Digest) -> PathBuf {
+        self.layers().join(format!("sha256-{}.sqfs", digest.hex()))
+    }
+
+    /// Where layers are mounted, one directory each.
+    pub fn layer_mounts(&self) -> PathBuf {
+        self.root.join("overlays/image")
+    }
+
+    /// Where one layer is mounted.
+    pub fn layer_mount(&self, digest: &Digest) -> PathBuf {
+        self.layer_mounts().join(digest.hex())
+    }
+
+    /// Writable layers of kept containers.
+    pub fn raw_overlays(&self) -> PathBuf {
+        self.root.join("overlays/raw")
+    }
+
+    /// Writable layers of ephemeral containers.
+    pub fn tmp_overlays(&self) -> PathBuf {
+        self.root.join("overlays/tmp")
+    }
+
+    /// Configuration and logs of all containers.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// Configuration and logs of one container.
+    pub fn container(&self, name: &ContainerName) -> PathBuf {
+        self.containers().join(name.as_str())
+    }
+
+    /// A container's output.
+    pub fn container_log(&self, name: &ContainerName) -> PathBuf {
+        self.container(name).join("log")
+    }
+
+    /// Templates; `default/` is ours, `user/` goes over it.
+    pub fn skeletons(&self) -> PathBuf {
+        self.root.join("skeletons")
+    }
+
+    /// The event journal's directory.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
+    /// What of one container does not survive a reboot: locks, sockets, the record of its start.
+    pub fn container_run(&self, name: &ContainerName) -> PathBuf {
+        self.run.join("containers").join(name.as_str())
+    }
+
+    /// Which container is current for which session.
+    pub fn sessions(&self) -> PathBuf {
+        self.run.join("sessions")
+    }
+
+    /// Locks that outlive what they lock: `host.lock` and `NAME.lock`.
+    pub fn locks(&self) -> PathBuf {
+        self.run.join("locks")
+    }
+}
