@@ -3,6 +3,7 @@
 
 pub mod image;
 mod name;
+pub mod output;
 mod paths;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
