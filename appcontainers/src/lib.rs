@@ -5,6 +5,7 @@ pub mod image;
 mod name;
 pub mod output;
 mod paths;
+pub mod process;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
