@@ -4,6 +4,7 @@
 pub mod image;
 mod name;
 mod paths;
+pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
