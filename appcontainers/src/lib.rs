@@ -6,6 +6,7 @@ mod name;
 pub mod output;
 mod paths;
 pub mod process;
+pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
