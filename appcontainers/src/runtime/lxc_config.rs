@@ -87,6 +87,8 @@ impl LxcConfig {
         lines.set("init.cmd", "/dev/.appc/agent");
         lines.set("log.file", self.log.display());
         lines.set("log.level", "WARN");
+        // Version 1 passes nothing beside the words of the command.
+        lines.set("hook.version", 1);
         lines.set("hook.post-stop", &self.post_stop);
         lines.set("autodev", 1);
         lines.set("pty.max", 1024);
