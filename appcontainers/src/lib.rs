@@ -3,6 +3,7 @@
 
 pub mod image;
 mod name;
+pub mod network;
 mod paths;
 pub mod state;
 
