@@ -75,7 +75,11 @@ impl AgentLink {
             }
             let peer = identity.gets("Peer-Address").unwrap_or_default();
             if peer_pid(peer) != Some(self.init_pid) {
-                tracing::warn!(peer, expected = self.init_pid, "a process that is not the container's init spoke; ignored");
+                tracing::warn!(
+                    peer,
+                    expected = self.init_pid,
+                    "a process that is not the container's init spoke; ignored"
+                );
                 continue;
             }
             if payload.len() > MAX_PAYLOAD_BYTES {

@@ -214,8 +214,7 @@ impl Monitor {
     fn spawn(&mut self, client: Option<u64>, spec: ProcessSpec, stop_after: bool) -> anyhow::Result<ProcessId> {
         let id = ProcessId(self.next_process);
         self.next_process += 1;
-        let process =
-            Process { client, logged: [0, 0], stop_after, started: false, ended: false, kill_at: None };
+        let process = Process { client, logged: [0, 0], stop_after, started: false, ended: false, kill_at: None };
         self.processes.insert(id, process);
         self.agent.send(&ToAgent::Spawn { process: id, spec }, &[])?;
         Ok(id)

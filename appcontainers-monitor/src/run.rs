@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use appcontainers::{
     Paths,
     container::{ContainerRecord, startup_specs},
-    network::{HostNetwork, Reservation, reservation_of},
+    network::{Reservation, ReservationError, Reservations},
     output::{DEFAULT_LOG_BYTES, LogWriter},
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
 };
@@ -59,14 +59,14 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let lock = lock(&paths, arguments)?;
     let container = ContainerRecord::load(&paths, name)?
         .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
-    let (reservation, network) = reservation_of(&paths, name)?;
+    let reservations = Reservations::read(&paths)?;
+    let reservation =
+        reservations.get(name).cloned().ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let settings = reservations.settings();
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
-    if mode == StartMode::Full {
-        HostNetwork::ensure_up(&paths, &network)?;
-    }
     let own_program = std::env::current_exe()?;
-    let starting = runtime::begin(&paths, &container, &reservation, &network, mode, &own_program)?;
+    let starting = runtime::begin(&paths, &container, &reservation, settings, mode, &own_program)?;
     // From here on threads are fine: liblxc works in a child that was forked before.
     let owner = Some(reservation.id_range.map_or(0, |range| range.base()));
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), owner)?;
@@ -77,7 +77,7 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     Ok(Running { paths, container, reservation, start, agent, listener, startup, _lock: lock })
 }
 
-fn watch(mut running: Running, first: ClientLink) -> anyhow::Result<()> {
+fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let name = running.container.name.clone();
     tracing::info!(%name, ip = %running.reservation.ip, "container runs");
     let log = LogWriter::open(&running.paths.container_log(&name), DEFAULT_LOG_BYTES)?;
@@ -102,7 +102,6 @@ fn watch(mut running: Running, first: ClientLink) -> anyhow::Result<()> {
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
-    running.start.record.init = None;
     ended
 }
 

@@ -1,11 +1,14 @@
 //! Builds, runs and monitors app containers: a program with its files, sandboxed in LXC, with an
 //! address of its own, saved as one file.
 
+pub mod container;
 pub mod image;
 mod name;
+pub mod network;
 pub mod output;
 mod paths;
 pub mod process;
+pub mod runtime;
 pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};

@@ -65,11 +65,7 @@ pub(super) fn connect(paths: &Paths, name: &ContainerName) -> Result<Connection,
 }
 
 /// Waits until the monitor says that the container runs; after a failed start, clears up.
-pub(super) fn wait_ready(
-    paths: &Paths,
-    lock: &ContainerLock,
-    connection: &mut Connection,
-) -> Result<(), RuntimeError> {
+pub(super) fn wait_ready(paths: &Paths, lock: &ContainerLock, connection: &mut Connection) -> Result<(), RuntimeError> {
     let Err(source) = connection.wait_ready(READY_TIMEOUT) else { return Ok(()) };
     let name = lock.name();
     let said = match source {

@@ -38,7 +38,7 @@ pub(crate) fn processes(name: &str) -> Vec<Pid> {
     for directory in directories(name) {
         collect(&directory, &mut pids);
     }
-    pids.sort_unstable();
+    pids.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
     pids.dedup();
     pids
 }

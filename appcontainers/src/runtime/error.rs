@@ -118,9 +118,6 @@ pub enum RuntimeError {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
-    /// A skeleton.
-    #[error(transparent)]
-    Skeleton(#[from] crate::skeleton::SkeletonError),
     /// The monitor of the container.
     #[error("container {name}")]
     Monitor {

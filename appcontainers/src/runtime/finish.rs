@@ -7,7 +7,9 @@ use std::{fs, io, path::Path, time::Duration};
 
 use appcontainers_sys::mount;
 
-use super::{RuntimeError, StartMode, StartRecord, Status, cgroup, error::host_error, rootfs::overlay_dir, start::start_cgroup};
+use super::{
+    RuntimeError, StartMode, StartRecord, Status, cgroup, error::host_error, rootfs::overlay_dir, start::start_cgroup,
+};
 use crate::{
     ContainerName, Paths,
     container::{ContainerRecord, OverlayKind},

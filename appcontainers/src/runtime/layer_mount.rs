@@ -9,11 +9,7 @@ use appcontainers_sys::mount;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{RuntimeError, error::host_error};
-use crate::{
-    ContainerName, Paths,
-    image::Digest,
-    state::create_directory,
-};
+use crate::{ContainerName, Paths, image::Digest, state::create_directory};
 
 /// A layer that stays mounted while this exists.
 #[derive(Debug)]

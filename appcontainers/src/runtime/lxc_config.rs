@@ -103,8 +103,8 @@ impl LxcConfig {
 
     fn confine(&self, lines: &mut Lines) {
         if let Some(range) = self.id_range {
-            lines.set("idmap", format_args!("u 0 {} {}", range.base(), IdRange::COUNT));
-            lines.set("idmap", format_args!("g 0 {} {}", range.base(), IdRange::COUNT));
+            lines.set("idmap", format_args!("u 0 {} {}", range.base(), range.count()));
+            lines.set("idmap", format_args!("g 0 {} {}", range.base(), range.count()));
         }
         lines.set("apparmor.profile", if self.apparmor { "generated" } else { "unconfined" });
         lines.set("seccomp.profile", self.seccomp_profile.display());
@@ -148,7 +148,11 @@ impl LxcConfig {
         lines.mount(format_args!("{agent} dev/.appc/agent none bind,ro,create=file"));
         lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", self.agent_socket_dir.display()));
         for (source, target) in &self.files {
-            lines.mount(format_args!("{} {} none bind,ro,create=file", escape(&source.to_string_lossy()), escape(target)));
+            lines.mount(format_args!(
+                "{} {} none bind,ro,create=file",
+                escape(&source.to_string_lossy()),
+                escape(target)
+            ));
         }
         for path in ["proc/keys", "proc/timer_list", "proc/kcore", "proc/sched_debug", "proc/latency_stats"] {
             lines.mount(format_args!("/dev/null {path} none bind,ro,optional"));

@@ -64,7 +64,7 @@ pub(crate) fn mount_rootfs(
     let layers = record.layers.iter().map(|digest| mount_layer(paths, name, digest));
     let mounted = layers.collect::<Result<Vec<_>, _>>()?;
     let user_namespace = range
-        .map(|range| userns::with_range(range.base(), IdRange::COUNT))
+        .map(|range| userns::with_range(range.base(), range.count()))
         .transpose()
         .map_err(host_error("make a user namespace for", directory))?;
     mount::enter_slave_namespace().map_err(host_error("make a mount namespace for", directory))?;

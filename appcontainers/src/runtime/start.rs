@@ -24,7 +24,7 @@ use super::{
 use crate::{
     ContainerName, Paths,
     container::ContainerRecord,
-    network::{PoolSettings, Reservation},
+    network::{PoolSettings, Reservation, new_veth_name},
     state::{Durability, create_directory, replace},
 };
 
@@ -62,9 +62,9 @@ pub fn begin(
     let name = &container.name;
     let directory = paths.container_run(name);
     let id = format!("{:08x}", rand::rng().random::<u32>());
-    let host_interface = (mode == StartMode::Full).then(|| network::new_veth_name(paths));
-    let monitor = ProcessIdentity::own()
-        .ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
+    let host_interface = (mode == StartMode::Full).then(|| new_veth_name(paths));
+    let monitor =
+        ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
     let record = StartRecord { id, mode, monitor, init: None, cgroup, host_interface };
     record.store(paths, name)?;

@@ -9,8 +9,7 @@ use super::{RuntimeError, error::host_error};
 use crate::{
     Paths,
     container::ContainerRecord,
-    network::{HostNetwork, Reservation},
-    skeleton::{Phase, Skeleton},
+    network::{PoolSettings, Reservation},
     state::{Durability, create_directory, replace},
 };
 
@@ -19,21 +18,15 @@ const UPSTREAM_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Writes the files below `directory`; gives their paths on the host and inside (without the leading `/`).
 pub(super) fn render(
-    paths: &Paths,
-    container: &ContainerRecord,
-    reservation: &Reservation,
-    network: &HostNetwork,
+    _paths: &Paths,
+    _container: &ContainerRecord,
+    _reservation: &Reservation,
+    _settings: &PoolSettings,
     directory: &Path,
 ) -> Result<Vec<(PathBuf, String)>, RuntimeError> {
     let below = directory.join("skeleton");
     create_directory(&below, 0o711).map_err(host_error("create", &below))?;
-    let mut files = Vec::new();
-    let context = crate::skeleton::Context::new(container, reservation, network);
-    for (index, file) in Skeleton::load(paths)?.render(Phase::Start, &context)?.into_iter().enumerate() {
-        let path = below.join(index.to_string());
-        replace(&path, &file.bytes, file.mode, Durability::Volatile).map_err(host_error("write", &path))?;
-        files.push((path, file.path));
-    }
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
     if !files.iter().any(|(_, inside)| inside == "etc/resolv.conf") {
         let path = below.join("resolv.conf");
         let text = [UPSTREAM_RESOLV_CONF, "/etc/resolv.conf"].iter().find_map(|host| fs::read(host).ok());
