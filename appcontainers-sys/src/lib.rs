@@ -1,1 +1,4 @@
-//! placeholder
+//! liblxc, libsquashfs, the mount API, namespaces and id maps, behind safe functions. The only
+//! crate with `unsafe` code.
+
+pub mod squashfs;
