@@ -1,4 +1,5 @@
 //! What the squashfs writer writes, as `unsquashfs` sees it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs::File,
