@@ -4,6 +4,8 @@
 pub mod image;
 mod name;
 mod paths;
+mod progress;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use progress::{NoProgress, Progress};
