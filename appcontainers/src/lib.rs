@@ -3,8 +3,11 @@
 
 pub mod image;
 mod name;
+pub mod output;
 mod paths;
+pub mod process;
 mod progress;
+pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};

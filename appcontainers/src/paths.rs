@@ -128,8 +128,23 @@ impl Paths {
         self.run.join("sessions")
     }
 
-    /// Locks that outlive what they lock: `host.lock` and `NAME.lock`.
+    /// Containers' locks.
     pub fn locks(&self) -> PathBuf {
         self.run.join("locks")
+    }
+
+    /// A container's lock.
+    pub fn container_lock(&self, name: &ContainerName) -> PathBuf {
+        self.locks().join(format!("{name}.lock"))
+    }
+
+    /// The lock of what all containers share. Not among the containers' locks: `host` is a name too.
+    pub fn host_lock(&self) -> PathBuf {
+        self.run.join("host.lock")
+    }
+
+    /// What was set up of the host's network since the last boot, and where.
+    pub fn network_record(&self) -> PathBuf {
+        self.run.join("network.json")
     }
 }

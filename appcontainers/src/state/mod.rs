@@ -1,0 +1,9 @@
+//! Locks and whole files: how state on disk stays sound when commands run at once or are killed.
+
+mod directory;
+mod file;
+mod lock;
+
+pub use directory::create_directory;
+pub use file::{Durability, StateError, Versioned, read, replace, write};
+pub use lock::{ContainerLock, HostLock, LockError};
