@@ -9,4 +9,5 @@ pub mod loopdev;
 pub mod lxc;
 pub mod mount;
 pub mod process;
+pub mod squashfs;
 pub mod userns;

@@ -8,8 +8,10 @@ pub mod network;
 pub mod output;
 mod paths;
 pub mod process;
+mod progress;
 pub mod runtime;
 pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use progress::{NoProgress, Progress};

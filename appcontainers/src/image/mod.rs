@@ -2,6 +2,10 @@
 
 mod config;
 mod digest;
+mod manifest;
 
-pub use config::ImageConfig;
-pub use digest::{Digest, InvalidDigest};
+pub use config::{ImageConfig, InvalidConfig};
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use manifest::{
+    ALIGNMENT, BaseReference, Layer, MAX_LAYERS, MAX_MANIFEST_BYTES, Manifest, ManifestError, SCHEMA_VERSION,
+};
