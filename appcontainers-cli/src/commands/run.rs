@@ -15,7 +15,9 @@ use crate::{cli::Cli, context::Context, progress::Bars, stdio};
 /// Its standard output and standard error come apart and as they are written; standard input and signals go to it;
 /// its exit code is appc's. A container that is stopped is started first and stopped afterwards.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "appc run [OPTIONS] [--] CMD [ARG]...",
+    after_help = "\
 Examples:
   appc run -- ./app --port 80
   appc run sh -c 'echo $HOME'                      no '--' needed: options end at the first word
@@ -23,7 +25,8 @@ Examples:
   appc run --rm --image app.aimg -- ./app          load the image, run, remove the container
 
 Exit codes: the command's own, 128+N where signal N ended it, 127 not found, 126 not executable,
-125 where appc itself failed.")]
+125 where appc itself failed."
+)]
 pub(crate) struct Args {
     /// Remove the container afterwards, with all that was written in it
     #[arg(long)]
@@ -93,7 +96,7 @@ impl Args {
     }
 
     fn into_command(self) -> Command {
-        Command { argv: self.command, env: self.env, working_dir: self.workdir, user: self.user }
+        Command { argv: self.command, env: self.env.into_iter().collect(), working_dir: self.workdir, user: self.user }
     }
 }
 
@@ -140,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn variables_keep_their_order() {
+    fn the_last_of_two_equal_variables_wins() {
         let command = run(&["run", "-e", "A=1", "--env", "B=2=3", "-e", "A=", "--", "env"]).into_command();
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(command.env, [pair("A", "1"), pair("B", "2=3"), pair("A", "")]);
+        let variables: Vec<_> = command.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(variables, [("A", ""), ("B", "2=3")]);
     }
 }
