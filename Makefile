@@ -115,7 +115,7 @@ test: ## Install what is missing, build, and run everything; needs root
 demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this host's own network
 	$(MAKE) deps
 	$(MAKE) build
-	APPC_BIN_DIR=$(BIN) HOST=$(HOST) $(SUDO) -E examples/demo.sh
+	$(SUDO) env APPC_BIN_DIR=$(BIN) HOST=$(HOST) examples/demo.sh
 
 bench: deps deps-bench build ## This project beside its peers; needs root (the package lxc may set up a bridge lxcbr0)
 	APPC_BIN_DIR=$(BIN) $(CARGO) run --locked --release -p appcontainers-benches
