@@ -62,6 +62,7 @@ work=$(mktemp -d /tmp/appcontainers-demo.XXXXXX)
 APPC_ROOT=$(mktemp -d /var/lib/appcontainers-demo.XXXXXX)
 APPC_RUN=$(mktemp -d /run/appcontainers-demo.XXXXXX)
 export APPC_ROOT APPC_RUN
+TIMEFORMAT='took %3R s'
 unset APPC_CONTAINER
 # A container's root is a stranger to this host: it has to pass through, and needs no more.
 chmod 0711 "$APPC_ROOT" "$APPC_RUN"
@@ -135,7 +136,7 @@ try ls -l app.aimg
 try appc image inspect app.aimg
 
 say 'Any squashfs tool can look into that file'
-try_line 'unsquashfs -l app.aimg | head -n 5'
+try_line 'unsquashfs -l app.aimg | sed -n 1,5p'
 
 say 'Load it as an ephemeral container, run what it should run at its start, stop it: it is gone'
 try appc load-image app.aimg --ephemeral --name guest

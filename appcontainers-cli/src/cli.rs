@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use appcontainers::{ContainerName, Paths, Service};
 use clap::{ArgAction, Args, Parser};
 
@@ -54,7 +55,10 @@ impl Global {
     fn paths(&self) -> anyhow::Result<Paths> {
         let paths = Paths::from_env();
         match &self.root {
-            Some(root) => Ok(Paths::new(std::path::absolute(root)?, paths.run())),
+            Some(root) => {
+                let absolute = std::path::absolute(root).context("cannot use the directory of --root")?;
+                Ok(Paths::new(absolute, paths.run()))
+            }
             None => Ok(paths),
         }
     }

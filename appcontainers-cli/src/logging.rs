@@ -11,6 +11,8 @@ use tracing_subscriber::{
 /// Reports from now on: warnings, with one `-v` what is done, with two how, with three everything.
 pub(crate) fn start(verbose: u8) {
     tracing_subscriber::fmt()
+        // Or that standard error is closed would be reported there, with a panic.
+        .log_internal_errors(false)
         .with_max_level(level(verbose))
         .with_writer(io::stderr)
         .with_ansi(false)

@@ -113,3 +113,15 @@ fn recipe_table(recipes: &[Recipe]) -> String {
     let row = |recipe: &Recipe| [recipe.name.clone(), recipe.description.clone()];
     render::table(["NAME", "DESCRIPTION"], recipes.iter().map(row))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_are_a_table() {
+        let recipe = Recipe { name: "busybox".to_owned(), description: "small, offline".to_owned() };
+        render::assert_documented("appc base recipes", &recipe);
+        assert_eq!(recipe_table(&[recipe]), "NAME     DESCRIPTION\nbusybox  small, offline\n");
+    }
+}

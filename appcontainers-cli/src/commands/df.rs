@@ -35,6 +35,7 @@ mod tests {
     #[test]
     fn usage_is_a_table() {
         let parts = vec![UsagePart { kind: "layers", count: 3, size_bytes: 5_000_000, reclaimable_bytes: 0 }];
+        render::assert_documented("appc df", &parts[0]);
         let expected = "\
 KIND    COUNT  SIZE    RECLAIMABLE
 layers  3      5.0 MB  0 B

@@ -45,6 +45,7 @@ mod tests {
             change(ChangeKind::Modified, "/etc/passwd"),
             change(ChangeKind::Deleted, "/tmp/x"),
         ];
+        render::assert_documented("appc diff", &changes[0]);
         assert_eq!(text(&changes), "A /root/a\\nb\nM /etc/passwd\nD /tmp/x\n");
     }
 }

@@ -57,6 +57,7 @@ VERDICT  CHECK   DETAIL
 ok       kernel  6.18
 UNFIT    subuid  root has no range in /etc/subuid; run: appc setup
 ";
+        render::assert_documented("appc doctor", &checks[1]);
         assert_eq!(text(&checks), expected);
     }
 }

@@ -48,6 +48,7 @@ mod tests {
             Garbage { kind: "layer", name: "sha256:ab".to_owned(), bytes: 1_000_000 },
             Garbage { kind: "overlay", name: "web".to_owned(), bytes: 4096 },
         ];
+        render::assert_documented("appc gc", &garbage[0]);
         assert_eq!(text(&garbage), "layer sha256:ab (1.0 MB)\noverlay web (4.1 kB)\n");
         assert_eq!(summary(&garbage, false), "dropped: 2, 1.0 MB");
         assert_eq!(summary(&garbage, true), "would be dropped: 2, 1.0 MB");

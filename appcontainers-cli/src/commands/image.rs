@@ -101,6 +101,7 @@ mod tests {
 NAME  DIGEST        BASE     LAYERS  SIZE    CREATED
 shop  ba7816bf8f01  busybox  2       1.3 MB  2026-01-02T03:04:05Z
 ";
+        render::assert_documented("appc image ls", &image);
         assert_eq!(summaries(&[image]), expected);
     }
 }

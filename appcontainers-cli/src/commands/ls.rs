@@ -57,6 +57,7 @@ mod tests {
 NAME  STATUS   ADDRESS    IMAGE    CREATED
 web   running  10.88.0.2  busybox  2026-01-02T03:04:05Z
 ";
+        render::assert_documented("appc ls", &web);
         assert_eq!(text(&[web]), expected);
     }
 }

@@ -73,11 +73,10 @@ impl Args {
         if self.command.is_empty() {
             usage(ErrorKind::MissingRequiredArgument, "no command to run; type it behind '--': appc run -- ls -l");
         }
-        let named = context.named(None)?;
         if self.image.is_some() && context.is_flagged() {
             usage(ErrorKind::ArgumentConflict, "--image makes a container of its own: it can't be used with -c");
         }
-        if self.rm && self.image.is_none() && named.is_none() {
+        if self.rm && self.image.is_none() && context.named(None)?.is_none() {
             let message = "--rm removes the container with all its files: name it with -c NAME, or use --image";
             usage(ErrorKind::MissingRequiredArgument, message);
         }

@@ -118,6 +118,7 @@ mod tests {
     fn commands_are_listed_with_the_number_that_rm_takes() {
         let listed =
             [Listed { index: 1, command: "./app".to_owned() }, Listed { index: 2, command: "a\nb".to_owned() }];
+        render::assert_documented("appc startup-command ls", &listed[0]);
         assert_eq!(text(&listed), "N  COMMAND\n1  ./app\n2  a\\nb\n");
     }
 }

@@ -7,6 +7,8 @@ mod size;
 mod table;
 
 pub(crate) use fields::fields;
+#[cfg(test)]
+pub(crate) use json::assert_documented;
 pub(crate) use json::json;
 pub(crate) use plain::plain;
 pub(crate) use size::size;
