@@ -88,7 +88,7 @@ fn style(has_total: bool) -> ProgressStyle {
     let template = if has_total {
         "appc: {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}"
     } else {
-        "appc: {msg} {spinner} {decimal_bytes} {elapsed}"
+        "appc: {msg} {spinner} {elapsed}"
     };
     let plain = if has_total { ProgressStyle::default_bar() } else { ProgressStyle::default_spinner() };
     plain.clone().template(template).unwrap_or(plain)
