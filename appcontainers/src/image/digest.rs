@@ -49,6 +49,11 @@ impl Digest {
 pub struct Hasher(Sha256);
 
 impl Hasher {
+    /// Takes more bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
     /// The digest of all that was written.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

@@ -1,11 +1,18 @@
 //! Images: layers and a configuration, in the store or as one file.
 
+pub mod aimg;
 mod config;
 mod digest;
 mod manifest;
+mod new_file;
+mod store;
+mod superblock;
 
+pub use aimg::{Aimg, AimgError};
 pub use config::{ImageConfig, InvalidConfig};
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use manifest::{
     ALIGNMENT, BaseReference, Layer, MAX_LAYERS, MAX_MANIFEST_BYTES, Manifest, ManifestError, SCHEMA_VERSION,
 };
+pub use store::{Kind, Loaded, NewLayer, Registered, Store, StoreError};
+pub use superblock::InvalidSuperblock;
