@@ -1,5 +1,6 @@
 //! A container: its record, and what can be done with it.
 
+mod create;
 mod details;
 mod files;
 mod lifecycle;
@@ -10,7 +11,10 @@ mod run;
 mod startup;
 
 pub use details::ContainerDetails;
-pub use record::{ContainerRecord, ImageReference, OverlayKind};
+pub(crate) use create::{NewContainer, create};
+pub(crate) use details::details;
+pub use lifecycle::DEFAULT_STOP_TIMEOUT;
+pub use record::{ContainerRecord, OverlayKind};
 pub use startup::startup_specs;
 
 use crate::{

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerName, Hostname, ImageName, Paths,
-    image::{Digest, ImageConfig},
+    ContainerName, Hostname, Paths,
+    image::{BaseReference, Digest, ImageConfig},
     state::{Durability, StateError, Versioned, read, write},
 };
 
@@ -17,15 +17,6 @@ pub enum OverlayKind {
     Raw,
     /// Until the container's first stop, which removes the container.
     Tmp,
-}
-
-/// An image by name and digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageReference {
-    /// The name that it had.
-    pub name: ImageName,
-    /// The digest of its manifest.
-    pub digest: Digest,
 }
 
 /// A container's configuration. What it holds exclusively stands in its reservation.
@@ -40,13 +31,16 @@ pub struct ContainerRecord {
     /// Whether its root is the host's root.
     pub privileged: bool,
     /// The operating system under it.
-    pub base: ImageReference,
+    pub base: BaseReference,
     /// The image that it was made from; the base itself if it was provisioned.
-    pub image: ImageReference,
+    pub image: BaseReference,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
     /// Its writable layer.
     pub overlay: OverlayKind,
+    /// Whether an ephemeral container outlives its next stop: a restart is under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub survives_stop: bool,
     /// How its program is run.
     pub config: ImageConfig,
 }
@@ -62,12 +56,24 @@ impl ContainerRecord {
         read(&paths.container(name).join("container.json"))
     }
 
-    /// Writes the record. An ephemeral container's need not survive a power cut: the container doesn't either.
+    /// Writes the record to its container's directory.
     pub fn store(&self, paths: &Paths) -> Result<(), StateError> {
-        let durability = match self.overlay {
+        self.store_in(paths, &self.name)
+    }
+
+    /// Writes the record to the directory of `directory_of`, which differs from the record's name while the container
+    /// is being renamed.
+    pub(super) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
+        write(&paths.container(directory_of).join("container.json"), self, self.overlay.durability())
+    }
+}
+
+impl OverlayKind {
+    /// Whether the container survives a power cut; an ephemeral one need not.
+    pub(crate) fn durability(self) -> Durability {
+        match self {
             OverlayKind::Raw => Durability::Durable,
             OverlayKind::Tmp => Durability::Volatile,
-        };
-        write(&paths.container(&self.name).join("container.json"), self, durability)
+        }
     }
 }

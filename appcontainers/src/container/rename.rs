@@ -7,7 +7,7 @@ use super::{Container, ContainerRecord};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
-    network::{ReservationStore, Reservations},
+    network::{ReservationError, ReservationStore, Reservations},
     runtime::{Status, overlay_dir},
     state::{ContainerLock, Durability, HostLock},
 };
@@ -22,11 +22,12 @@ impl Container {
         if self.status()? != Status::Stopped {
             return Err(Error::MustBeStopped { name: self.name.clone() });
         }
-        let mut record = self.record()?;
-        {
-            let host = HostLock::acquire(&self.paths)?;
-            ReservationStore::open(&self.paths, &host)?.rename(&self.name, &new, Durability::Durable)?;
+        // Nobody may make a container of the new name meanwhile.
+        let _new_lock = ContainerLock::acquire(&self.paths, &new)?;
+        if Reservations::read(&self.paths)?.get(&new).is_some() {
+            return Err(ReservationError::Taken { name: new }.into());
         }
+        let mut record = self.record()?;
         if record.hostname == Hostname::of(&self.name) {
             record.hostname = Hostname::of(&new);
         }
@@ -44,7 +45,14 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
     let Some(record) = ContainerRecord::load(paths, old)? else { return Ok(()) };
     let new = &record.name;
     if new == old {
-        return undo_reservation(paths, old);
+        return Ok(());
+    }
+    {
+        let host = HostLock::acquire(paths)?;
+        match ReservationStore::open(paths, &host)?.rename(old, new, Durability::Durable) {
+            Ok(_) | Err(ReservationError::Unknown { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     for (from, to) in [
         (overlay_dir(paths, old, record.overlay), overlay_dir(paths, new, record.overlay)),

@@ -54,6 +54,9 @@ pub enum ConnectionError {
         /// The monitor's wire version.
         theirs: u32,
     },
+    /// The container is on its way down.
+    #[error("the container is stopping")]
+    Stopping,
     /// The monitor says what failed.
     #[error("{0}")]
     Refused(String),
@@ -128,6 +131,7 @@ impl Connection {
         loop {
             match self.pending()? {
                 Some(ToClient::Failed { message }) => return Err(ConnectionError::Refused(message)),
+                Some(ToClient::Stopping) => return Err(ConnectionError::Stopping),
                 Some(message) => return Ok(message),
                 None => {}
             }
@@ -141,6 +145,14 @@ impl Connection {
                 Err(errno) => return Err(ConnectionError::Broken(errno.into())),
             }
         }
+    }
+
+    /// Waits until the monitor has accepted or refused a request, without taking its answer: `pending` gives that.
+    pub(crate) fn wait_answer(&mut self, timeout: Duration) -> Result<(), ConnectionError> {
+        self.wait_ready(timeout)?;
+        let message = self.receive(timeout)?;
+        self.put_back(message);
+        Ok(())
     }
 
     /// Waits until the monitor says that the container runs.

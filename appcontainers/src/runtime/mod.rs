@@ -19,5 +19,6 @@ pub use finish::{finish, reap};
 pub(crate) use finish::{remove, remove_tree};
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
 pub use lxc_config::{CAPABILITIES, DEFAULT_PIDS_LIMIT};
+pub(crate) use rootfs::{create_overlay, overlay_dir};
 pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, set_frozen};
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};
