@@ -66,7 +66,7 @@ impl AgentLink {
     /// The next message, if one is there. What is not a message ends the agent's session: an error.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Option<(FromAgent, zmq::Message)>> {
         loop {
-            let Some(identity) = self.frame()? else { return Ok(None) };
+            let Some(mut identity) = self.frame()? else { return Ok(None) };
             let header = self.following(&identity)?;
             let payload = self.following(&header)?;
             if payload.get_more() {

@@ -379,7 +379,9 @@ impl Monitor {
 
     fn run(&mut self, client: u64, spec: ProcessSpec, stop_after: bool) -> anyhow::Result<()> {
         if let Phase::Stopping(_) = self.phase {
-            self.refuse(client, "the container is stopping; try again when it has stopped");
+            if let Some(client) = self.clients.get_mut(&client) {
+                client.link.send(&ToClient::Stopping);
+            }
             return Ok(());
         }
         let stdin = spec.stdin;

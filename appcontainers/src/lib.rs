@@ -2,6 +2,7 @@
 //! address of its own, saved as one file.
 
 pub mod container;
+mod error;
 pub mod image;
 mod name;
 pub mod network;
@@ -12,6 +13,10 @@ mod progress;
 pub mod runtime;
 pub mod state;
 
+pub use container::{Container, ContainerDetails, OverlayKind};
+pub use error::Error;
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use process::Command;
 pub use progress::{NoProgress, Progress};
+pub use runtime::prewarm;

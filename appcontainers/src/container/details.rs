@@ -58,8 +58,7 @@ pub(crate) fn details(
     reservations: &Reservations,
 ) -> Result<ContainerDetails, Error> {
     let name = container.name();
-    let reservation =
-        reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     Ok(ContainerDetails {
         name: name.clone(),
         status: container.status()?,

@@ -46,6 +46,8 @@ impl Container {
         let request = FromClient::Run { spec, stop_after: started };
         connection.send(&request, &[]).map_err(|source| self.run_error(source.into()))?;
         monitor::wait_ready(&self.paths, lock, &mut connection)?;
+        let accepted = connection.wait_accepted(monitor::READY_TIMEOUT);
+        let accepted = accepted.map_err(|source| self.run_error(source.into()))?;
 
         let temporary = || tempfile::tempfile().map_err(io_error("create a temporary file in", std::env::temp_dir()));
         let mut said = temporary()?;
@@ -55,7 +57,7 @@ impl Container {
             stderr: said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?,
             signals: None,
         };
-        let followed = follow(&mut connection, &self.paths.container_log(&self.name), streams);
+        let followed = follow(&mut connection, accepted, &self.paths.container_log(&self.name), streams);
         if started {
             monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
             runtime::finish(&self.paths, lock, None)?;

@@ -10,8 +10,8 @@ mod rename;
 mod run;
 mod startup;
 
-pub use details::ContainerDetails;
 pub(crate) use create::{NewContainer, create};
+pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use appcontainers_wire::client::{FromClient, ToClient};
+use appcontainers_wire::client::FromClient;
 
 use crate::{
     ContainerName, Paths,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long a start may take until the agent has answered: long, for hosts under load.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The host's programs that liblxc calls. `newuidmap` is not among them on purpose: without it, liblxc writes the
 /// id maps itself, which saves 4 to 6 ms.
@@ -125,15 +125,4 @@ pub(super) fn wait_ended(paths: &Paths, name: &ContainerName, timeout: Duration)
         }
     }
     Ok(())
-}
-
-/// Waits until the monitor says that the container has ended.
-pub(super) fn wait_stopped_message(connection: &mut Connection, timeout: Duration) -> Result<(), ConnectionError> {
-    loop {
-        match connection.receive(timeout) {
-            Ok(ToClient::Stopped) | Err(ConnectionError::Ended) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Foreground commands.
 
-use appcontainers_wire::{ExitStatus, ProcessSpec, client::FromClient};
+use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
 
 use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
@@ -20,8 +20,8 @@ impl Container {
     pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
         let log = self.paths.container_log(&self.name);
-        let mut connection = self.begin_run(spec)?;
-        match follow(&mut connection, &log, streams) {
+        let (mut connection, accepted) = self.begin_run(spec)?;
+        match follow(&mut connection, accepted, &log, streams) {
             Ok(status) => Ok(status),
             Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
             Err(error) => Err(self.run_error(error)),
@@ -29,38 +29,33 @@ impl Container {
     }
 
     /// Asks for the command in the container that runs, or in one started for it.
-    fn begin_run(&self, spec: ProcessSpec) -> Result<Connection, Error> {
+    fn begin_run(&self, spec: ProcessSpec) -> Result<(Connection, (ProcessId, u64)), Error> {
         loop {
             let lock = self.lock()?;
-            match self.status()? {
-                Status::Running => {
-                    drop(lock);
-                    let mut connection = monitor::connect(&self.paths, &self.name)?;
-                    let request = FromClient::Run { spec: spec.clone(), stop_after: false };
-                    match self.request(&mut connection, &request) {
-                        // It is on its way down: when it is there, start it again.
-                        Err(ConnectionError::Ended | ConnectionError::Stopping) => {
-                            monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
-                        }
-                        Err(source) => return Err(self.run_error(source.into())),
-                        Ok(()) => return Ok(connection),
-                    }
-                }
+            let status = self.status()?;
+            let (mut connection, lock) = match status {
+                Status::Running => (monitor::connect(&self.paths, &self.name)?, None),
                 Status::Stopped | Status::Ended => {
-                    let mut connection = monitor::spawn(&self.paths, &self.name, StartMode::Full, false)?;
-                    let request = FromClient::Run { spec, stop_after: true };
-                    connection.send(&request, &[]).map_err(|source| self.run_error(source.into()))?;
-                    monitor::wait_ready(&self.paths, &lock, &mut connection)?;
-                    return Ok(connection);
+                    (monitor::spawn(&self.paths, &self.name, StartMode::Full, false)?, Some(lock))
                 }
                 Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
+            };
+            // Sent before the container is ready: the monitor takes it the moment it is.
+            let request = FromClient::Run { spec: spec.clone(), stop_after: status != Status::Running };
+            let sent = connection.send(&request, &[]);
+            if let Some(lock) = &lock {
+                monitor::wait_ready(&self.paths, lock, &mut connection)?;
+            }
+            match sent.and_then(|()| connection.wait_accepted(monitor::READY_TIMEOUT)) {
+                Ok(accepted) => return Ok((connection, accepted)),
+                // It is on its way down: when it is there, start it again.
+                Err(ConnectionError::Ended | ConnectionError::Stopping) => {
+                    drop(lock);
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                }
+                Err(source) => return Err(self.run_error(source.into())),
             }
         }
-    }
-
-    fn request(&self, connection: &mut Connection, request: &FromClient) -> Result<(), ConnectionError> {
-        connection.send(request, &[])?;
-        connection.wait_accepted()
     }
 
     pub(super) fn run_error(&self, source: RunError) -> Error {

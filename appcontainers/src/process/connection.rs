@@ -11,7 +11,7 @@ use std::{
 };
 
 use appcontainers_wire::{
-    WIRE_VERSION, WireError,
+    ProcessId, WIRE_VERSION, WireError,
     client::{FromClient, ToClient},
     decode, encode, frame,
 };
@@ -131,7 +131,6 @@ impl Connection {
         loop {
             match self.pending()? {
                 Some(ToClient::Failed { message }) => return Err(ConnectionError::Refused(message)),
-                Some(ToClient::Stopping) => return Err(ConnectionError::Stopping),
                 Some(message) => return Ok(message),
                 None => {}
             }
@@ -147,12 +146,16 @@ impl Connection {
         }
     }
 
-    /// Waits until the monitor has accepted or refused a request, without taking its answer: `pending` gives that.
-    pub(crate) fn wait_answer(&mut self, timeout: Duration) -> Result<(), ConnectionError> {
-        self.wait_ready(timeout)?;
-        let message = self.receive(timeout)?;
-        self.put_back(message);
-        Ok(())
+    /// Waits until the monitor has accepted the command of [`FromClient::Run`]: its name, and the position in the log
+    /// from which on its output comes.
+    pub fn wait_accepted(&mut self, timeout: Duration) -> Result<(ProcessId, u64), ConnectionError> {
+        loop {
+            match self.receive(timeout)? {
+                ToClient::Accepted { process, position } => return Ok((process, position)),
+                ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
+                _ => {}
+            }
+        }
     }
 
     /// Waits until the monitor says that the container runs.

@@ -37,8 +37,7 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
         cgroup::destroy(&start.cgroup).map_err(host_error("remove cgroup", &start.cgroup))?;
     }
     let record = ContainerRecord::load(paths, name)?;
-    let ephemeral =
-        record.as_ref().is_some_and(|record| record.overlay == OverlayKind::Tmp && !record.survives_stop);
+    let ephemeral = record.as_ref().is_some_and(|record| record.overlay == OverlayKind::Tmp && !record.survives_stop);
     if start.mode == StartMode::Full && ephemeral {
         remove(paths, lock)?;
     } else {
