@@ -5,6 +5,8 @@ pub mod image;
 mod name;
 pub mod network;
 mod paths;
+pub mod program;
+pub mod setup;
 pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
