@@ -11,6 +11,8 @@ mod paths;
 pub mod process;
 mod progress;
 pub mod runtime;
+pub mod program;
+pub mod setup;
 pub mod state;
 
 pub use container::{Container, ContainerDetails, OverlayKind};

@@ -18,7 +18,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReservationError, record::Record};
+use super::{
+    ReservationError,
+    record::{Record, canonical_number},
+};
 use crate::state::{self, Durability, StateError};
 
 /// What one line says.
@@ -51,7 +54,17 @@ fn decode(line: &[u8]) -> Option<Entry<'_>> {
     let (prefix, rest) = line.split_at_checked(SUM_BYTES)?;
     let sum = prefix.strip_prefix(b"{\"sum\":\"")?.strip_suffix(b"\",")?;
     // The object without its sum is the object: unknown fields are passed over.
-    (sum == sum_of(rest)).then(|| serde_json::from_slice(line).ok())?
+    if sum != sum_of(rest) {
+        return None;
+    }
+    std::str::from_utf8(rest).ok().and_then(decode_reserve).or_else(|| serde_json::from_slice(line).ok())
+}
+
+/// Reads the rest of a line that reserves and stands as [`encode`] wrote it; see [`Record::parse_canonical`].
+fn decode_reserve(rest: &str) -> Option<Entry<'_>> {
+    let (seq, rest) = rest.strip_prefix(r#""seq":"#)?.split_once(',')?;
+    let (record, rest) = Record::parse_canonical(rest.strip_prefix(r#""change":{"reserve":"#)?)?;
+    (rest == "}}").then_some(Entry { seq: canonical_number(seq)?, change: Change::Reserve(record) })
 }
 
 /// The checksum as eight hexadecimal digits.

@@ -28,6 +28,7 @@ use super::{
     IdRange, MacAddress, SubordinateIds, SubordinateIdsError, address,
     journal::{self, Change, Entry, Journal},
     mac,
+    record::Held,
     snapshot::{self, Header},
 };
 use crate::{
@@ -189,7 +190,7 @@ pub enum ReservationError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reservations {
     header: Header,
-    held: HashMap<ContainerName, Reservation>,
+    held: HashMap<ContainerName, Held>,
     /// The number of the last change.
     seq: u64,
 }
@@ -213,13 +214,13 @@ impl Reservations {
     }
 
     /// The container's reservation.
-    pub fn get(&self, name: &ContainerName) -> Option<&Reservation> {
-        self.held.get(name)
+    pub fn get(&self, name: &ContainerName) -> Option<Reservation> {
+        self.held.get(name).map(|held| held.reservation(name))
     }
 
     /// All, by name.
-    pub fn list(&self) -> Vec<&Reservation> {
-        let mut all: Vec<_> = self.held.values().collect();
+    pub fn list(&self) -> Vec<Reservation> {
+        let mut all: Vec<_> = self.held.iter().map(|(name, held)| held.reservation(name)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -239,12 +240,8 @@ impl Reservations {
         let (header, records) = snapshot::parse(path, &bytes)?;
         let mut held = HashMap::with_capacity(records.len() + 1);
         for record in records {
-            let reservation = Reservation::try_from(record).map_err(|source| StateError::Malformed {
-                path: path.to_owned(),
-                kind: "list of reservations",
-                source,
-            })?;
-            held.insert(reservation.name.clone(), reservation);
+            let (name, one) = record.try_into().map_err(|source| snapshot::malformed(path, source))?;
+            held.insert(name, one);
         }
         let seq = header.folded;
         Ok((Self { header, held, seq }, bytes.len() as u64))
@@ -266,20 +263,17 @@ impl Reservations {
     fn apply(&mut self, entry: &Entry<'_>) -> Option<()> {
         match entry.change {
             Change::Reserve(record) => {
-                let reservation = Reservation::try_from(record).ok()?;
-                self.header.cursor.ip = Some(reservation.ip);
+                let (name, held) = record.try_into().ok()?;
+                self.header.cursor.ip = Some(held.ip);
                 self.header.cursor.id_base = record.id_base.or(self.header.cursor.id_base);
-                let before = self.held.insert(reservation.name.clone(), reservation);
-                before.is_none().then_some(())?;
+                self.held.insert(name, held).is_none().then_some(())?;
             }
             Change::Release(name) => {
                 self.held.remove(&name.parse::<ContainerName>().ok()?)?;
             }
             Change::Rename { from, to } => {
-                let mut reservation = self.held.remove(&from.parse::<ContainerName>().ok()?)?;
-                reservation.name = to.parse().ok()?;
-                let before = self.held.insert(reservation.name.clone(), reservation);
-                before.is_none().then_some(())?;
+                let held = self.held.remove(&from.parse::<ContainerName>().ok()?)?;
+                self.held.insert(to.parse().ok()?, held).is_none().then_some(())?;
             }
         }
         self.seq = entry.seq;
@@ -340,12 +334,12 @@ impl<'lock> ReservationStore<'lock> {
     }
 
     /// The container's reservation.
-    pub fn get(&self, name: &ContainerName) -> Option<&Reservation> {
+    pub fn get(&self, name: &ContainerName) -> Option<Reservation> {
         self.all.get(name)
     }
 
     /// All, by name.
-    pub fn list(&self) -> Vec<&Reservation> {
+    pub fn list(&self) -> Vec<Reservation> {
         self.all.list()
     }
 
@@ -368,15 +362,14 @@ impl<'lock> ReservationStore<'lock> {
         if self.all.held.contains_key(name) {
             return Err(ReservationError::Taken { name: name.clone() });
         }
-        let reservation = Reservation {
-            name: name.clone(),
+        let held = Held {
             ip: self.free_address()?,
             mac: self.free_mac()?,
             id_range: if options.privileged { None } else { Some(self.free_id_range()?) },
             created: now(),
         };
-        self.commit(Change::Reserve((&reservation).into()), options.durability)?;
-        Ok(reservation)
+        self.commit(Change::Reserve(held.record(name)), options.durability)?;
+        Ok(held.reservation(name))
     }
 
     /// Gives back what the container holds.
@@ -405,7 +398,7 @@ impl<'lock> ReservationStore<'lock> {
 
     fn free_address(&self) -> Result<Ipv4Addr, ReservationError> {
         let PoolSettings { subnet, gateway, .. } = self.all.header.settings;
-        let taken = self.all.held.values().map(|reservation| reservation.ip);
+        let taken = self.all.held.values().map(|held| held.ip);
         address::next_free(subnet, gateway, self.all.header.cursor.ip, taken)
             .ok_or(ReservationError::AddressesExhausted { subnet, held: self.all.count() })
     }
@@ -416,7 +409,7 @@ impl<'lock> ReservationStore<'lock> {
             let mac = MacAddress::random();
             let is_on_host = mac::is_on_host(mac, interfaces, &self.veth_prefix)
                 .map_err(|source| ReservationError::Interfaces { path: interfaces.to_owned(), source })?;
-            if !is_on_host && self.all.held.values().all(|reservation| reservation.mac != mac) {
+            if !is_on_host && self.all.held.values().all(|held| held.mac != mac) {
                 return Ok(mac);
             }
         }
@@ -430,7 +423,7 @@ impl<'lock> ReservationStore<'lock> {
         let ids = self.ids.insert(ids);
         let pool = self.all.header.settings.id_pool.ids();
         let last = self.all.header.cursor.id_base.and_then(IdRange::new);
-        let taken = self.all.held.values().filter_map(|reservation| reservation.id_range);
+        let taken = self.all.held.values().filter_map(|held| held.id_range);
         ids.next_free(&pool, last, taken).ok_or_else(|| {
             let ranges = pool.len() as u32 / IdRange::COUNT;
             if ids.next_free(&pool, None, std::iter::empty()).is_some() {
@@ -457,8 +450,8 @@ impl<'lock> ReservationStore<'lock> {
 
     fn fold(&mut self) -> Result<(), ReservationError> {
         self.all.header.folded = self.all.seq;
-        let mut all: Vec<_> = self.all.held.values().collect();
-        all.sort_by_key(|reservation| reservation.ip);
+        let mut all: Vec<_> = self.all.held.iter().map(|(name, held)| held.record(name)).collect();
+        all.sort_by_key(|record| record.ip);
         self.snapshot_bytes = snapshot::write(&self.snapshot_path, &self.all.header, &all)?;
         self.journal.clear()
     }

@@ -4,7 +4,7 @@ use std::{fs, io, net::Ipv4Addr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PoolSettings, Reservation, ReservationError, record::Record};
+use super::{PoolSettings, ReservationError, record::Record};
 use crate::state::{self, Durability, StateError};
 
 const KIND: &str = "list of reservations";
@@ -59,6 +59,33 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, ReservationErro
 
 /// Understands the file's bytes; `path` is for errors.
 pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Record<'a>>), ReservationError> {
+    match parse_canonical(bytes) {
+        Some(parsed) => Ok(parsed),
+        None => parse_json(path, bytes),
+    }
+}
+
+/// What stands before the first reservation, and after the last.
+const OPEN: &str = ",\"reservations\":[\n";
+const CLOSE: &str = "\n]}\n";
+
+/// Reads a file that is laid out as [`write`] does it; `None` if it is not, as when somebody edited it.
+fn parse_canonical(bytes: &[u8]) -> Option<(Header, Vec<Record<'_>>)> {
+    let (header, mut rest) = std::str::from_utf8(bytes).ok()?.split_once(OPEN)?;
+    let header: Header = serde_json::from_str(&format!("{header}}}")).ok().filter(|h: &Header| h.version == VERSION)?;
+    let mut records = Vec::with_capacity(rest.len() / 100);
+    while let Some((record, after)) = Record::parse_canonical(rest) {
+        records.push(record);
+        rest = after;
+        match rest.strip_prefix(",\n") {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    (rest == CLOSE).then_some((header, records))
+}
+
+fn parse_json<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Record<'a>>), ReservationError> {
     let parsed = serde_json::from_slice::<Snapshot<'_>>(bytes);
     // The version is looked at on its own only when something is wrong: it takes a pass over the file.
     match parsed {
@@ -79,17 +106,23 @@ pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Rec
     }
 }
 
+/// The file is not what this program writes.
+pub(super) fn malformed(path: &Path, source: serde_json::Error) -> ReservationError {
+    StateError::Malformed { path: path.to_owned(), kind: KIND, source }.into()
+}
+
 /// Writes the file, synced; its length in bytes.
-pub(super) fn write(path: &Path, header: &Header, reservations: &[&Reservation]) -> Result<u64, ReservationError> {
-    let malformed = |source| StateError::Malformed { path: path.to_owned(), kind: KIND, source };
-    let mut bytes = serde_json::to_vec(header).map_err(malformed)?;
+pub(super) fn write(path: &Path, header: &Header, records: &[Record<'_>]) -> Result<u64, ReservationError> {
+    let mut bytes = serde_json::to_vec(header).map_err(|source| malformed(path, source))?;
     bytes.pop();
-    bytes.extend_from_slice(b",\"reservations\":[");
-    for (index, reservation) in reservations.iter().enumerate() {
-        bytes.extend_from_slice(if index == 0 { b"\n" } else { b",\n" });
-        serde_json::to_writer(&mut bytes, &Record::from(*reservation)).map_err(malformed)?;
+    bytes.extend_from_slice(OPEN.as_bytes());
+    for (index, record) in records.iter().enumerate() {
+        if index > 0 {
+            bytes.extend_from_slice(b",\n");
+        }
+        serde_json::to_writer(&mut bytes, record).map_err(|source| malformed(path, source))?;
     }
-    bytes.extend_from_slice(b"\n]}\n");
+    bytes.extend_from_slice(CLOSE.as_bytes());
     state::replace(path, &bytes, 0o600, Durability::Durable)
         .map_err(|source| StateError::Write { path: path.to_owned(), source })?;
     Ok(bytes.len() as u64)

@@ -58,11 +58,11 @@ fn a_reservation_is_there_after_a_reopen_and_gone_after_its_release() {
     let web = place.with(|store| store.reserve(&name(1), VOLATILE)).unwrap();
     assert_eq!(web.ip, Ipv4Addr::new(10, 1, 0, 2));
     assert_eq!(web.id_range.unwrap().base(), 1 << 30);
-    assert_eq!(Reservations::read(&place.paths).unwrap().get(&name(1)), Some(&web));
+    assert_eq!(Reservations::read(&place.paths).unwrap().get(&name(1)), Some(web.clone()));
     let taken = place.with(|store| store.reserve(&name(1), VOLATILE)).unwrap_err();
     assert!(matches!(taken, ReservationError::Taken { .. }), "{taken}");
     place.with(|store| store.rename(&name(1), &name(2), Durability::Durable)).unwrap();
-    assert_eq!(Reservations::read(&place.paths).unwrap().list(), [&Reservation { name: name(2), ..web }]);
+    assert_eq!(Reservations::read(&place.paths).unwrap().list(), [Reservation { name: name(2), ..web }]);
     place.with(|store| store.release(&name(2), Durability::Durable)).unwrap();
     assert_eq!(Reservations::read(&place.paths).unwrap().count(), 0);
     let unknown = place.with(|store| store.release(&name(2), Durability::Durable)).unwrap_err();
@@ -276,7 +276,7 @@ proptest! {
             }
             let all = Reservations::read(&place.paths).unwrap();
             assert_unique(&all);
-            prop_assert_eq!(all.list(), expected.values().collect::<Vec<_>>());
+            prop_assert_eq!(all.list(), expected.values().cloned().collect::<Vec<_>>());
         }
     }
 }
