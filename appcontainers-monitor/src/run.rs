@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use appcontainers::{
     Paths,
     container::{ContainerRecord, startup_specs},
-    network::{Reservation, ReservationError, Reservations},
+    network::{self, HostNetwork, Reservation, ReservationError, Reservations},
     output::{DEFAULT_LOG_BYTES, LogWriter},
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
 };
@@ -61,10 +61,15 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
     let reservations = Reservations::read(&paths)?;
     let reservation =
-        reservations.get(name).cloned().ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+        reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let settings = reservations.settings();
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    if mode == StartMode::Full {
+        HostNetwork::ensure(&paths)?;
+        // The host's end of the last start may still be on its way out, and with it a route to this address.
+        network::delete_route(reservation.ip)?;
+    }
     let own_program = std::env::current_exe()?;
     let starting = runtime::begin(&paths, &container, &reservation, settings, mode, &own_program)?;
     // From here on threads are fine: liblxc works in a child that was forked before.

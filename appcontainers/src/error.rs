@@ -113,6 +113,18 @@ pub enum Error {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
+    /// No recipe has this name.
+    #[error("there is no recipe {recipe}; `appc base recipes` lists them")]
+    UnknownRecipe {
+        /// What was asked for.
+        recipe: String,
+    },
+    /// The image store.
+    #[error(transparent)]
+    Store(#[from] crate::image::StoreError),
+    /// An image's file.
+    #[error(transparent)]
+    Aimg(#[from] crate::image::AimgError),
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] crate::image::ManifestError),

@@ -9,9 +9,10 @@ pub mod network;
 pub mod output;
 mod paths;
 pub mod process;
+mod program;
 mod progress;
 pub mod runtime;
-pub mod program;
+mod service;
 pub mod setup;
 pub mod state;
 
@@ -22,3 +23,4 @@ pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::Command;
 pub use progress::{NoProgress, Progress};
 pub use runtime::prewarm;
+pub use service::{DEFAULT_BASE, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, setup_service};

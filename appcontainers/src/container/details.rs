@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Container, ContainerRecord, OverlayKind};
 use crate::{
-    ContainerName, Error, Hostname, ImageName,
+    ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
     network::{IdRange, MacAddress, ReservationError, Reservations},
-    runtime::Status,
+    runtime::{self, Status},
 };
 
 /// A container: configuration, reservation and status together.
@@ -47,21 +47,21 @@ pub struct ContainerDetails {
 impl Container {
     /// All that is known of the container.
     pub fn details(&self) -> Result<ContainerDetails, Error> {
-        details(self, self.record()?, &Reservations::read(&self.paths)?)
+        details(&self.paths, self.record()?, &Reservations::read(&self.paths)?)
     }
 }
 
 /// A container's details out of what was read for many.
 pub(crate) fn details(
-    container: &Container,
+    paths: &Paths,
     record: ContainerRecord,
     reservations: &Reservations,
 ) -> Result<ContainerDetails, Error> {
-    let name = container.name();
+    let name = &record.name;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     Ok(ContainerDetails {
         name: name.clone(),
-        status: container.status()?,
+        status: runtime::status(paths, name)?,
         ip: reservation.ip,
         mac: reservation.mac,
         id_range: reservation.id_range,
