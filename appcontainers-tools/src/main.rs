@@ -8,8 +8,10 @@ use std::{env, ffi::OsString, process::ExitCode};
 mod agent;
 mod exec;
 mod report;
+mod untar;
+mod user;
 
-const USAGE: &str = "usage: appc-agent [--socket-dir DIR] | --version";
+const USAGE: &str = "usage: appc-agent [--socket-dir DIR] | untar [--into DIR] [--user USER] | --version";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         [] => agent::run(appcontainers_wire::agent::SOCKET_DIR.as_ref()),
         ["--socket-dir", _] => agent::run(arguments[1].as_ref()),
         [exec::WORD] => exec::run(),
+        [untar::WORD, operands @ ..] => untar::run(operands),
         ["--version"] => {
             report::line(format_args!("{}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use appcontainers_wire::SpawnFailure;
 
-use super::passwd::User;
+use crate::user::User;
 
 /// Where commands are looked up if the spec does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

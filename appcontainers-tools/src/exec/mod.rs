@@ -6,7 +6,6 @@
 mod control;
 mod environment;
 mod lookup;
-mod passwd;
 mod setup;
 
 pub(crate) use control::{Outcome, Trampoline, outcome};
@@ -21,6 +20,8 @@ use std::{
 
 use appcontainers_wire::{ProcessSpec, SpawnFailure};
 
+use crate::untar;
+
 /// The argument that makes this program the trampoline.
 pub(crate) const WORD: &str = "exec";
 
@@ -33,18 +34,38 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Err(failure) = become_command(&spec);
-    control.report(&failure);
-    ExitCode::from(failure.shell_code())
+    let done = if spec.file_operation { operate(&spec) } else { become_command(&spec).map(|never| match never {}) };
+    match done {
+        Ok(operation) => {
+            drop(control);
+            operation()
+        }
+        Err(failure) => {
+            control.report(&failure);
+            ExitCode::from(failure.shell_code())
+        }
+    }
 }
 
+/// The file operation that the spec names, to be run in this process, as the container's root.
+fn operate(spec: &ProcessSpec) -> Result<impl FnOnce() -> ExitCode, SpawnFailure> {
+    let words: Vec<&str> = spec.argv.iter().map(String::as_str).collect();
+    let [untar::WORD, operands @ ..] = words.as_slice() else {
+        return Err(SpawnFailure::NotFound { program: words.first().copied().unwrap_or_default().to_owned() });
+    };
+    setup::detach()?;
+    let operands = operands.to_vec();
+    Ok(move || untar::run(&operands))
+}
+
+/// Does not come back unless it fails.
 fn become_command(spec: &ProcessSpec) -> Result<Infallible, SpawnFailure> {
     let [program, arguments @ ..] = spec.argv.as_slice() else {
         return Err(SpawnFailure::Other { why: "there is no command to run".to_owned() });
     };
     let mut environment = environment::Environment::new(&spec.env)?;
     setup::detach()?;
-    let user = setup::user(spec.user.as_deref())?;
+    let user = setup::find_user(spec.user.as_deref())?;
     environment.complete(&user);
     setup::become_user(&user)?;
     setup::enter(spec.working_dir.as_deref(), &user)?;

@@ -9,7 +9,7 @@ use rustix::{
     process::DumpableBehavior,
 };
 
-use super::passwd::{self, User};
+use crate::user::{self, User, UserError};
 
 /// Where the kernel has this process's inclination to be killed when memory runs out.
 const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
@@ -39,18 +39,12 @@ fn reset_oom_score() -> io::Result<()> {
     written
 }
 
-/// Finds who the command runs as in the container's files; a missing file is an empty one.
-pub(super) fn user(text: Option<&str>) -> Result<User, SpawnFailure> {
-    let [passwd, group] = ["/etc/passwd", "/etc/group"].map(read_or_nothing);
-    let no_such_user = |_| SpawnFailure::NoSuchUser { user: text.unwrap_or("root").to_owned() };
-    passwd::find(text, &passwd?, &group?).map_err(no_such_user)
-}
-
-fn read_or_nothing(path: &str) -> Result<Vec<u8>, SpawnFailure> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => step(&format!("cannot read {path} of the container"), read),
-    }
+/// Finds who the command runs as.
+pub(super) fn find_user(text: Option<&str>) -> Result<User, SpawnFailure> {
+    user::find(text).map_err(|error| match error {
+        UserError::NoSuchUser { user } => SpawnFailure::NoSuchUser { user },
+        UserError::Unreadable { .. } => SpawnFailure::Other { why: error.to_string() },
+    })
 }
 
 /// Gives the standard streams and this process to the user.
