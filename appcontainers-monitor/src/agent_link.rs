@@ -66,14 +66,14 @@ impl AgentLink {
     /// The next message, if one is there. What is not a message ends the agent's session: an error.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Option<(FromAgent, zmq::Message)>> {
         loop {
-            let Some(mut identity) = self.frame()? else { return Ok(None) };
-            let header = self.following(&identity)?;
+            let Some(identity) = self.frame()? else { return Ok(None) };
+            let mut header = self.following(&identity)?;
             let payload = self.following(&header)?;
             if payload.get_more() {
                 while self.following_any()? {}
                 bail!("the agent sent a message of more than two frames");
             }
-            let peer = identity.gets("Peer-Address").unwrap_or_default();
+            let peer = header.gets("Peer-Address").unwrap_or_default();
             if peer_pid(peer) != Some(self.init_pid) {
                 tracing::warn!(
                     peer,

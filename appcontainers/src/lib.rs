@@ -3,6 +3,7 @@
 
 pub mod container;
 mod error;
+pub mod archive;
 pub mod image;
 mod name;
 pub mod network;

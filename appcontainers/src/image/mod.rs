@@ -5,6 +5,7 @@ mod config;
 mod digest;
 mod manifest;
 mod new_file;
+pub mod pack;
 mod store;
 mod superblock;
 
