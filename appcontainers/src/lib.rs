@@ -7,6 +7,7 @@ pub mod network;
 mod paths;
 pub mod program;
 pub mod setup;
+pub mod skeleton;
 pub mod state;
 
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
