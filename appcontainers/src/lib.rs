@@ -15,6 +15,7 @@ mod progress;
 pub mod runtime;
 mod service;
 pub mod setup;
+pub mod skeleton;
 pub mod state;
 
 pub use container::{Container, ContainerDetails, OverlayKind};
