@@ -60,8 +60,7 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let container = ContainerRecord::load(&paths, name)?
         .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
     let reservations = Reservations::read(&paths)?;
-    let reservation =
-        reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let settings = reservations.settings();
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };

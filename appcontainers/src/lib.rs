@@ -1,9 +1,9 @@
 //! Builds, runs and monitors app containers: a program with its files, sandboxed in LXC, with an
 //! address of its own, saved as one file.
 
+pub mod archive;
 pub mod container;
 mod error;
-pub mod archive;
 pub mod image;
 mod name;
 pub mod network;
