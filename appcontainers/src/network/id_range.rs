@@ -133,9 +133,13 @@ impl SubordinateIds {
 
     /// Whether root may use the range in both files and nobody else in either.
     pub fn grants(&self, range: IdRange) -> bool {
-        let ids = range.ids();
+        self.grants_all(&range.ids())
+    }
+
+    /// The same of any row of ids; several entries that only together have them don't count.
+    pub fn grants_all(&self, ids: &Range<u64>) -> bool {
         let granted = |entries: &Vec<Range<u64>>| entries.iter().any(|e| e.start <= ids.start && ids.end <= e.end);
-        self.roots.iter().all(granted) && !self.others.iter().any(|other| overlap(other, &ids))
+        self.roots.iter().all(granted) && !self.others.iter().any(|other| overlap(other, ids))
     }
 
     /// Whether any entry, root's too, has an id of `ids`.

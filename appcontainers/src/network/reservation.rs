@@ -321,7 +321,9 @@ impl<'lock> ReservationStore<'lock> {
                 // A journal without a snapshot is of no use, and its numbers would be in the way.
                 let mut journal = Journal::open(journal_path(paths), 0, 0)?;
                 journal.clear()?;
-                snapshot::write(&paths.resources(), &Header::new(settings), &[])?;
+                let mut header = Header::new(settings);
+                header.cursor.id_base = Some(last_id_base(paths, &header.settings.id_pool));
+                snapshot::write(&paths.resources(), &header, &[])?;
                 Self::open(paths, lock)
             }
             Err(error) => Err(error),
@@ -455,6 +457,14 @@ impl<'lock> ReservationStore<'lock> {
         self.snapshot_bytes = snapshot::write(&self.snapshot_path, &self.all.header, &all)?;
         self.journal.clear()
     }
+}
+
+/// Where the search for a free id range begins. Another state directory on this host may share the pool
+/// without knowing of this one, so each begins at a place of its own.
+fn last_id_base(paths: &Paths, pool: &IdPool) -> u32 {
+    let ranges = pool.count / IdRange::COUNT;
+    let tag = u32::from_str_radix(&paths.tag(), 16).unwrap_or_default();
+    pool.base + tag.checked_rem(ranges).unwrap_or_default() * IdRange::COUNT
 }
 
 fn journal_path(paths: &Paths) -> PathBuf {
