@@ -18,7 +18,8 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 
-pub use container::{Container, ContainerDetails, OverlayKind};
+pub use appcontainers_wire::ExitStatus;
+pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
 pub use error::Error;
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};

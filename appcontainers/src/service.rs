@@ -3,12 +3,9 @@
 mod images;
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
@@ -16,6 +13,8 @@ use crate::{
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
+    setup::{self, Change, SetupOptions},
+    skeleton::Phase,
 };
 
 pub use images::ImageSummary;
@@ -115,13 +114,14 @@ impl Service {
             }
             None => self.default_base()?,
         };
-        self.make(&NewContainer {
+        let new = NewContainer {
             name: options.name.as_ref(),
             hostname: options.hostname.as_ref(),
             privileged: options.privileged,
             overlay: OverlayKind::Raw,
             manifest: &manifest,
-        })
+        };
+        self.make(&new, Phase::Provision)
     }
 
     /// Makes a container from an image, which is added to the store if it is a file.
@@ -137,18 +137,19 @@ impl Service {
         progress: &dyn Progress,
     ) -> Result<Container, Error> {
         self.prepare()?;
-        let _in_use = self.use_store()?;
+        let _in_use = self.store().keep_layers()?;
         let manifest = match source {
             ImageSource::File(path) => self.store().load(path, progress)?.manifest,
             ImageSource::Name(name) => self.find_image(name)?,
         };
-        self.make(&NewContainer {
+        let new = NewContainer {
             name: options.name.as_ref(),
             hostname: None,
             privileged: false,
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
             manifest: &manifest,
-        })
+        };
+        self.make(&new, Phase::Load)
     }
 
     /// A container by name.
@@ -168,11 +169,21 @@ impl Service {
         there.map(|record| details(&self.paths, record, &reservations)).collect()
     }
 
-    fn make(&self, new: &NewContainer<'_>) -> Result<Container, Error> {
-        let _in_use = self.use_store()?;
+    fn make(&self, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+        let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
-        let (container, _lock) = create(&self.paths, new)?;
-        Ok(container)
+        create(&self.paths, new, phase)
+    }
+
+    /// Sets the host up: directories, subordinate ids, skeletons, network. Says what it changed; nothing if there was
+    /// nothing to do.
+    pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
+        Ok(setup::set_up(&self.paths, options)?)
+    }
+
+    /// Takes back what [`Service::set_up`] changed; refused while there are containers.
+    pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
+        Ok(setup::undo(&self.paths)?)
     }
 
     /// The records of all containers.
@@ -191,7 +202,11 @@ impl Service {
         Ok(records)
     }
 
+    /// Sets the host up if that was not done.
     fn prepare(&self) -> Result<(), Error> {
+        if !self.paths.resources().exists() {
+            setup::set_up(&self.paths, &SetupOptions::default())?;
+        }
         Ok(())
     }
 
@@ -206,13 +221,5 @@ impl Service {
 
     pub(crate) fn store(&self) -> Store {
         Store::new(self.paths.clone())
-    }
-
-    /// Keeps `gc` from removing layers that nothing refers to yet.
-    pub(crate) fn use_store(&self) -> Result<File, Error> {
-        let path = self.paths.layers();
-        let directory = File::open(&path).map_err(io_error("open", &path))?;
-        flock(&directory, FlockOperation::LockShared).map_err(|errno| io_error("lock", &path)(errno.into()))?;
-        Ok(directory)
     }
 }

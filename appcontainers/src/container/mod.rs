@@ -1,5 +1,6 @@
 //! A container: its record, and what can be done with it.
 
+mod archive;
 mod create;
 mod details;
 mod files;
@@ -8,13 +9,16 @@ mod monitor;
 mod record;
 mod rename;
 mod run;
+mod save;
 mod startup;
 
+pub use archive::ArchiveSource;
 pub(crate) use create::{NewContainer, create};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
+pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
 use crate::{
