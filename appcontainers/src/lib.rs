@@ -1,11 +1,13 @@
 //! Builds, runs and monitors app containers: a program with its files, sandboxed in LXC, with an
 //! address of its own, saved as one file.
 
+pub mod event;
 pub mod image;
 mod name;
 pub mod network;
 mod paths;
 pub mod program;
+pub mod session;
 pub mod setup;
 pub mod skeleton;
 pub mod state;
