@@ -1,7 +1,19 @@
 //! Images: layers and a configuration, in the store or as one file.
 
+pub mod aimg;
 mod config;
 mod digest;
+mod manifest;
+mod new_file;
+pub mod pack;
+mod store;
+mod superblock;
 
-pub use config::ImageConfig;
-pub use digest::{Digest, InvalidDigest};
+pub use aimg::{Aimg, AimgError};
+pub use config::{ImageConfig, InvalidConfig};
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use manifest::{
+    ALIGNMENT, BaseReference, Layer, MAX_LAYERS, MAX_MANIFEST_BYTES, Manifest, ManifestError, SCHEMA_VERSION,
+};
+pub use store::{Kind, Loaded, NewLayer, Registered, Store, StoreError};
+pub use superblock::InvalidSuperblock;

@@ -1,0 +1,94 @@
+//! Loop devices: a file shown as a read-only block device that goes away with its last user.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    path::{Path, PathBuf},
+};
+
+/// From `linux/loop.h`.
+const LOOP_CONFIGURE: u32 = 0x4C0A;
+const LOOP_CTL_GET_FREE: u32 = 0x4C82;
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    sizelimit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo64,
+    reserved: [u64; 8],
+}
+
+/// A loop device that shows a part of a file. It is detached when nothing has it open or mounted any more.
+#[derive(Debug)]
+pub struct LoopDevice {
+    path: PathBuf,
+    _device: File,
+}
+
+impl LoopDevice {
+    /// Shows all of `file`, read-only.
+    pub fn attach(file: &File) -> io::Result<Self> {
+        let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+        // Others look for free devices too, so the number may be taken between the two calls.
+        for _ in 0..1000 {
+            // SAFETY: LOOP_CTL_GET_FREE takes no argument and returns a number or -1.
+            let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
+            if number < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let path = PathBuf::from(format!("/dev/loop{number}"));
+            let device = match OpenOptions::new().read(true).open(&path) {
+                Ok(device) => device,
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => continue,
+                Err(error) => return Err(error),
+            };
+            match configure(&device, file) {
+                Ok(()) => return Ok(Self { path, _device: device }),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("no free loop device after 1000 tries"))
+    }
+
+    /// The device's path, `/dev/loopN`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn configure(device: &File, file: &File) -> io::Result<()> {
+    // An empty read tells a file that can't be read before the kernel makes a device of it.
+    file.read_at(&mut [0], 0)?;
+    // SAFETY: all fields are integers or arrays of them, for which zero is valid.
+    let mut config: LoopConfig = unsafe { std::mem::zeroed() };
+    config.fd = file.as_raw_fd() as u32;
+    config.info.flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+    // SAFETY: `config` is a `struct loop_config` (linux/loop.h) that lives during the call; the kernel
+    // takes its own reference to the file.
+    match unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, &raw const config) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,150 @@
+//! Mounts: namespaces of them, layers, id-mapped copies, overlays.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use rustix::{
+    fs::CWD,
+    mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    thread::UnshareFlags,
+};
+
+use crate::loopdev::LoopDevice;
+
+/// Gives the calling process a mount namespace in which the host's mounts and unmounts still
+/// arrive and out of which none go.
+pub fn enter_slave_namespace() -> io::Result<()> {
+    // SAFETY: a new mount namespace shares no memory or descriptor tables; std's paths go on to mean the same.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS)? };
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    Ok(())
+}
+
+/// Mounts the squashfs in `file` at `target`: read-only, no devices, no set-user-id programs.
+///
+/// The kernel parses what is in the file.
+pub fn squashfs(file: &File, target: &Path) -> io::Result<()> {
+    let device = LoopDevice::attach(file)?;
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID;
+    rustix::mount::mount(device.path(), target, "squashfs", flags, None)?;
+    Ok(())
+}
+
+/// Shows the mount at `source` once more at `target`, its ids mapped as `user_namespace` maps them,
+/// or unchanged without one. Unlike `source`'s mount, the copy honours set-user-id bits: in an
+/// app container they belong to the container's own ids.
+///
+/// EINVAL: the file system can't be id-mapped on this kernel (squashfs can from about 6.2 on).
+pub fn copy(source: &Path, target: &Path, user_namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    if let Some(namespace) = user_namespace {
+        set_id_map(tree.as_fd(), namespace)?;
+    }
+    rustix::mount::move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}
+
+fn set_id_map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    // SAFETY: the path is an empty C string and `attributes` a whole `struct mount_attr`
+    // (mount_setattr(2)), both alive during the call; its size goes with it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What an overlay is made of. Relative paths are taken from the current directory, which keeps
+/// many layers within the one page that `mount(2)` takes as options.
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    /// Lower directories, the uppermost first; at least one.
+    pub lowers: &'a [&'a Path],
+    /// The writable directory and the kernel's work directory beside it, or none: read-only.
+    pub upper_and_work: Option<(&'a Path, &'a Path)>,
+    /// Whether the kernel may skip all syncs: for what a crash may take.
+    pub volatile: bool,
+}
+
+/// Mounts an overlay at `target`, without devices (DESIGN: a block device node in an image would
+/// let the container's root write the host's disk).
+pub fn overlay(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
+    let mut options = b"xino=on,redirect_dir=off,metacopy=off,index=off,lowerdir=".to_vec();
+    for (position, lower) in overlay.lowers.iter().enumerate() {
+        if position > 0 {
+            options.push(b':');
+        }
+        push_escaped(&mut options, lower);
+    }
+    if let Some((upper, work)) = overlay.upper_and_work {
+        options.extend_from_slice(b",upperdir=");
+        push_escaped(&mut options, upper);
+        options.extend_from_slice(b",workdir=");
+        push_escaped(&mut options, work);
+    }
+    if overlay.volatile {
+        options.extend_from_slice(b",volatile");
+    }
+    let options = CString::new(options).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    rustix::mount::mount("overlay", target, "overlay", MountFlags::NODEV, options.as_c_str())?;
+    Ok(())
+}
+
+/// A path inside overlayfs options: `\`, `:` and `,` get a `\` (kernel, overlayfs.rst).
+fn push_escaped(options: &mut Vec<u8>, path: &Path) {
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'\\' | b':' | b',') {
+            options.push(b'\\');
+        }
+        options.push(byte);
+    }
+}
+
+/// Unmounts what is at `target` as soon as nothing uses it.
+pub fn unmount_lazily(target: &Path) -> io::Result<()> {
+    rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+    Ok(())
+}
+
+/// Whether something is mounted at `path` itself (`statx(2)`, `STATX_ATTR_MOUNT_ROOT`).
+pub fn is_mount_point(path: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    match rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE) {
+        Ok(status) => Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_colon_stays_one_path() {
+        let mut options = Vec::new();
+        push_escaped(&mut options, Path::new("/a:b,c\\d"));
+        assert_eq!(options, br"/a\:b\,c\\d");
+    }
+}

@@ -1,0 +1,92 @@
+//! Forks: children that run a closure and end, and leaving the terminal behind.
+
+use std::io;
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// A forked child that has not been waited for. Dropping it waits.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    waited: bool,
+}
+
+impl Child {
+    /// The child's pid.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits for the end; true if the child's closure ran to its end.
+    pub fn wait(mut self) -> io::Result<bool> {
+        self.reap()
+    }
+
+    fn reap(&mut self) -> io::Result<bool> {
+        self.waited = true;
+        loop {
+            match waitpid(Some(self.pid), WaitOptions::empty()) {
+                Ok(Some((_, status))) => return Ok(status.exit_status() == Some(0)),
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.waited
+            && let Err(error) = self.reap()
+        {
+            tracing::warn!(pid = self.pid.as_raw_nonzero(), %error, "cannot wait for a forked child");
+        }
+    }
+}
+
+/// Forks a child that runs `body` and ends without running exit handlers.
+///
+/// Only for programs with one thread: in a child of several, a lock that another thread held
+/// stays locked (POSIX `fork`). An error says that the caller has more, or that the kernel has no room.
+pub fn fork(body: impl FnOnce()) -> io::Result<Child> {
+    if thread_count()? != 1 {
+        return Err(io::Error::other("fork in a program with several threads"));
+    }
+    // SAFETY: there is one thread (checked above), so every lock and the allocator are consistent in
+    // the child; the child leaves through `_exit` and never returns to the caller's frames.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_ok();
+            // SAFETY: `_exit` takes a number and does not return.
+            unsafe { libc::_exit(i32::from(!ended)) }
+        }
+        raw => {
+            let pid = Pid::from_raw(raw).ok_or_else(|| io::Error::other("fork gave no pid"))?;
+            Ok(Child { pid, waited: false })
+        }
+    }
+}
+
+/// Goes on in a child that has a session of its own and no parent to wait for it; the calling
+/// process ends with code 0. Only for programs with one thread, as [`fork`].
+pub fn daemonize() -> io::Result<()> {
+    if thread_count()? != 1 {
+        return Err(io::Error::other("daemonize in a program with several threads"));
+    }
+    // SAFETY: one thread, as in `fork`; the parent leaves through `_exit`, the child goes on alone.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            rustix::process::setsid()?;
+            Ok(())
+        }
+        // SAFETY: `_exit` takes a number and does not return.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
+fn thread_count() -> io::Result<u64> {
+    // The link count of /proc/self/task is 2 plus a link a thread (proc(5)).
+    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink as u64 - 2)
+}

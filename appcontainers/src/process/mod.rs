@@ -1,0 +1,9 @@
+//! Running commands in a container: what to run, and the connection to the container's monitor.
+
+mod command;
+mod connection;
+mod run;
+
+pub use command::Command;
+pub use connection::{Connection, ConnectionError};
+pub use run::{RunError, RunStreams, follow};

@@ -1,0 +1,261 @@
+//! Follows one foreground command: its input, its output, its end.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use appcontainers_wire::{
+    ExitStatus, ProcessId, SpawnFailure, Stream,
+    agent::CHUNK_BYTES,
+    client::{FromClient, ToClient},
+};
+use rustix::event::{PollFd, PollFlags};
+
+use super::{Connection, ConnectionError};
+use crate::output::{LogError, LogReader};
+
+/// How often the monitor hears how far the log was read, in bytes.
+const CONSUMED_STEP_BYTES: u64 = 4 * 1024 * 1024;
+
+/// SIGPIPE's number on every Linux architecture.
+const SIGPIPE: u8 = 13;
+
+/// Why a foreground command's end is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The command was not started.
+    #[error("{0}")]
+    NotStarted(SpawnFailure),
+    /// The container ended before the command's end was known.
+    #[error("the container stopped while the command ran")]
+    ContainerStopped,
+    /// The monitor was lost.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The output can't be read back.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The command's output can't be written where the caller wants it.
+    #[error("cannot pass the command's {stream:?} on")]
+    Output {
+        /// Which stream.
+        stream: Stream,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard input can't be read, or waiting failed.
+    #[error("cannot read the command's standard input")]
+    Input(#[source] io::Error),
+}
+
+/// Where a foreground command's streams go and come from.
+#[derive(Debug)]
+pub struct RunStreams {
+    /// Standard input, passed on as it comes; none if the command has none.
+    pub stdin: Option<File>,
+    /// Gets standard output.
+    pub stdout: File,
+    /// Gets standard error.
+    pub stderr: File,
+    /// Gives numbers of signals for the command, one byte each.
+    pub signals: Option<OwnedFd>,
+}
+
+impl RunStreams {
+    /// This program's own standard streams.
+    pub fn inherit() -> io::Result<Self> {
+        Ok(Self {
+            stdin: Some(io::stdin().as_fd().try_clone_to_owned()?.into()),
+            stdout: io::stdout().as_fd().try_clone_to_owned()?.into(),
+            stderr: io::stderr().as_fd().try_clone_to_owned()?.into(),
+            signals: None,
+        })
+    }
+}
+
+/// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]) until it has ended and all its
+/// output, read from `log`, is passed on.
+pub fn follow(
+    connection: &mut Connection,
+    (process, position): (ProcessId, u64),
+    log: &Path,
+    streams: RunStreams,
+) -> Result<ExitStatus, RunError> {
+    let mut follower = Follower {
+        connection,
+        streams,
+        process,
+        log: LogReader::open(log, position),
+        credit: 0,
+        logged: position,
+        told: position,
+        ended: None,
+        broken: [false; 2],
+    };
+    loop {
+        while let Some(message) = follower.connection.pending()? {
+            follower.take(message)?;
+        }
+        follower.pass_output_on()?;
+        if let Some((status, position)) = follower.ended
+            && follower.log.position() >= position
+        {
+            return Ok(status);
+        }
+        follower.wait()?;
+    }
+}
+
+struct Follower<'a> {
+    connection: &'a mut Connection,
+    streams: RunStreams,
+    process: ProcessId,
+    log: LogReader,
+    credit: u64,
+    logged: u64,
+    told: u64,
+    ended: Option<(ExitStatus, u64)>,
+    broken: [bool; 2],
+}
+
+impl Follower<'_> {
+    fn take(&mut self, message: ToClient) -> Result<(), RunError> {
+        match message {
+            ToClient::Ready { .. }
+            | ToClient::Accepted { .. }
+            | ToClient::Started { .. }
+            | ToClient::Frozen
+            | ToClient::Stopping => {}
+            ToClient::Failed { message } => return Err(ConnectionError::Refused(message).into()),
+            ToClient::SpawnFailed { failure } => return Err(RunError::NotStarted(failure)),
+            ToClient::Logged { position } => self.logged = position,
+            ToClient::StdinCredit { bytes } => self.credit = self.credit.saturating_add(bytes),
+            ToClient::Exited { status, position } => {
+                self.logged = self.logged.max(position);
+                self.ended = Some((status, position));
+            }
+            ToClient::Stopped if self.ended.is_none() => return Err(RunError::ContainerStopped),
+            ToClient::Stopped => {}
+        }
+        Ok(())
+    }
+
+    fn pass_output_on(&mut self) -> Result<(), RunError> {
+        while let Some(record) = self.log.next(self.logged)? {
+            if record.header.process == self.process {
+                let stream = record.header.stream;
+                let (file, broken) = match stream {
+                    Stream::Stdout => (&mut self.streams.stdout, &mut self.broken[0]),
+                    Stream::Stderr => (&mut self.streams.stderr, &mut self.broken[1]),
+                };
+                if *broken {
+                    continue;
+                }
+                match write_all(file, record.payload) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                        *broken = true;
+                        // As if the command itself had written to the closed pipe.
+                        self.connection.send(&FromClient::Signal { signal: SIGPIPE }, &[])?;
+                    }
+                    Err(source) => return Err(RunError::Output { stream, source }),
+                }
+            }
+            if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
+                self.told = self.log.position();
+                self.connection.send(&FromClient::Consumed { position: self.told }, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the monitor, for input that may be sent, or for a signal, and takes it.
+    fn wait(&mut self) -> Result<(), RunError> {
+        let (connection, input, signal) = {
+            let mut fds = vec![PollFd::new(&*self.connection, PollFlags::IN)];
+            let stdin = self.streams.stdin.as_ref().filter(|_| self.credit > 0);
+            let input_at = stdin.map(|stdin| {
+                fds.push(PollFd::new(stdin, PollFlags::IN));
+                fds.len() - 1
+            });
+            let signal_at = self.streams.signals.as_ref().map(|signals| {
+                fds.push(PollFd::new(signals, PollFlags::IN));
+                fds.len() - 1
+            });
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(RunError::Input(errno.into())),
+            }
+            let is_ready = |at: usize| !fds[at].revents().is_empty();
+            (is_ready(0), input_at.is_some_and(is_ready), signal_at.is_some_and(is_ready))
+        };
+        if connection {
+            self.connection.read_more().map_err(|error| match error {
+                ConnectionError::Ended => RunError::ContainerStopped,
+                other => other.into(),
+            })?;
+        }
+        if input {
+            self.pass_input_on()?;
+        }
+        if signal {
+            self.pass_signal_on()?;
+        }
+        Ok(())
+    }
+
+    fn pass_input_on(&mut self) -> Result<(), RunError> {
+        let Some(stdin) = &mut self.streams.stdin else { return Ok(()) };
+        let mut buffer = vec![0; CHUNK_BYTES.min(self.credit as usize)];
+        match stdin.read(&mut buffer) {
+            Ok(0) => {
+                self.streams.stdin = None;
+                self.connection.send(&FromClient::StdinClose, &[])?;
+            }
+            Ok(read) => {
+                self.credit -= read as u64;
+                self.connection.send(&FromClient::Stdin, &buffer[..read])?;
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(RunError::Input(error)),
+        }
+        Ok(())
+    }
+
+    fn pass_signal_on(&mut self) -> Result<(), RunError> {
+        let Some(signals) = &self.streams.signals else { return Ok(()) };
+        let mut numbers = [0; 16];
+        match rustix::io::read(signals, &mut numbers) {
+            Ok(0) => self.streams.signals = None,
+            Ok(read) => {
+                for signal in &numbers[..read] {
+                    self.connection.send(&FromClient::Signal { signal: *signal }, &[])?;
+                }
+            }
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(errno) => return Err(RunError::Input(errno.into())),
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of it, also to a non-blocking file (a shell may have made ours so).
+fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                rustix::event::poll(&mut [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
