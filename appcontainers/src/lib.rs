@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod container;
 mod error;
+pub mod event;
 pub mod image;
 mod name;
 pub mod network;
@@ -14,6 +15,7 @@ mod program;
 mod progress;
 pub mod runtime;
 mod service;
+pub mod session;
 pub mod setup;
 pub mod skeleton;
 pub mod state;
