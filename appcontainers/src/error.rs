@@ -163,6 +163,9 @@ pub enum Error {
     /// Setting the host up, or undoing that.
     #[error(transparent)]
     Setup(#[from] crate::setup::SetupError),
+    /// The session's current container.
+    #[error(transparent)]
+    Session(#[from] crate::session::SessionError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod container;
+mod disk;
 mod error;
 pub mod event;
 pub mod image;
@@ -28,4 +29,7 @@ pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::Command;
 pub use progress::{NoProgress, Progress};
 pub use runtime::prewarm;
-pub use service::{DEFAULT_BASE, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, setup_service};
+pub use service::{
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, UsagePart,
+    setup_service,
+};

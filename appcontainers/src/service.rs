@@ -1,5 +1,7 @@
 //! The way in: one installation's images and containers.
 
+mod df;
+mod gc;
 mod images;
 
 use std::{
@@ -13,10 +15,13 @@ use crate::{
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
+    session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
 };
 
+pub use df::{DiskUsage, UsagePart};
+pub use gc::Garbage;
 pub use images::ImageSummary;
 
 /// The base that is provisioned unless another is named.
@@ -155,6 +160,17 @@ impl Service {
     /// A container by name.
     pub fn container(&self, name: &ContainerName) -> Result<Container, Error> {
         Container::open(&self.paths, name)
+    }
+
+    /// The container that this session's commands are for unless they name another; none if it is gone.
+    pub fn current_container(&self) -> Result<Option<ContainerName>, Error> {
+        let current = session::current_container(&self.paths)?;
+        Ok(current.filter(|name| self.container(name).is_ok()))
+    }
+
+    /// Makes a container this session's current one.
+    pub fn set_current_container(&self, name: &ContainerName) -> Result<(), Error> {
+        Ok(session::set_current_container(&self.paths, name)?)
     }
 
     /// All containers, by name.

@@ -58,8 +58,7 @@ impl Container {
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
-        rename::complete(&self.paths, &lock)?;
-        runtime::finish(&self.paths, &lock, None)?;
+        recover(&self.paths, &lock)?;
         Ok(lock)
     }
 
@@ -70,4 +69,11 @@ impl Container {
         change(&mut record)?;
         Ok(record.store(&self.paths)?)
     }
+}
+
+/// Finishes what an earlier command, or a start that has ended, left of a container.
+pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
+    rename::complete(paths, lock)?;
+    runtime::finish(paths, lock, None)?;
+    Ok(())
 }

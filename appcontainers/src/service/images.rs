@@ -1,5 +1,7 @@
 //! Images and bases in the store.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -92,6 +94,19 @@ impl Service {
     pub fn remove_image(&self, name: &ImageName) -> Result<(), Error> {
         let found = self.store().find(Kind::Image, name)?.ok_or_else(|| Error::UnknownImage { name: name.clone() })?;
         self.remove(Kind::Image, name, found.digest()?)
+    }
+
+    /// The layers that images, bases and containers have.
+    pub(super) fn referenced_layers(&self) -> Result<HashSet<Digest>, Error> {
+        let mut layers: HashSet<Digest> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
+        let store = self.store();
+        for kind in [Kind::Base, Kind::Image] {
+            for name in store.names(kind)? {
+                let manifest = store.find(kind, &name)?;
+                layers.extend(manifest.into_iter().flat_map(|manifest| manifest.layers).map(|layer| layer.digest));
+            }
+        }
+        Ok(layers)
     }
 
     fn remove(&self, kind: Kind, name: &ImageName, digest: Digest) -> Result<(), Error> {
