@@ -5,6 +5,7 @@ pub mod archive;
 pub mod image;
 mod name;
 pub mod output;
+pub mod overlay;
 mod paths;
 pub mod process;
 mod progress;
