@@ -1,2 +1,60 @@
-//! placeholder
-fn main() {}
+//! `appc`, the command line of appcontainers: parse, one library call, render.
+//!
+//! Results go to standard output and nothing else does; notes, progress and errors go to standard
+//! error. What happens to a container is decided in the library, never here.
+
+mod cli;
+mod commands;
+mod context;
+mod exit;
+mod failure;
+mod logging;
+mod progress;
+mod render;
+mod stdio;
+
+use std::{env, process::ExitCode};
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // The kernel lets the first move into a cgroup wait up to 16 ms; started this early, the wait
+    // overlaps with everything that comes before the container needs its cgroup.
+    if starts_a_container(env::args_os().skip(1)) {
+        appcontainers::prewarm();
+    }
+    let cli = cli::Cli::parse();
+    logging::start(cli.global.verbose);
+    let in_run = matches!(cli.command, commands::Command::Run(_));
+    match cli.execute() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if error.is::<stdio::StdoutClosed>() => ExitCode::from(exit::SUCCESS),
+        Err(error) => {
+            stdio::note(&failure::one_line(&error));
+            ExitCode::from(exit::code_of_failure(&error, in_run))
+        }
+    }
+}
+
+/// Whether the command may start a container. It looks for the command's word only: this runs
+/// before the arguments are parsed, and a wrong yes costs one system call in a thread.
+fn starts_a_container(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    arguments
+        .take_while(|word| word != "--")
+        .take(8)
+        .any(|word| ["run", "start", "restart", "load-archive"].iter().any(|command| word == *command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_two_dashes_does_not_warm_anything() {
+        let starts = |line: &str| starts_a_container(line.split(' ').map(Into::into));
+        assert!(starts("run -- true"));
+        assert!(starts("--root /srv/a -c web start"));
+        assert!(!starts("ls --json"));
+        assert!(!starts("x -- run"));
+    }
+}

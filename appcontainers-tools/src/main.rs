@@ -1,2 +1,33 @@
-//! placeholder
-fn main() {}
+//! `appc-agent`: PID 1 of an app container, and the operations that it starts as processes of their own.
+//!
+//! The file is bind-mounted read-only into every container, whatever root file system it has, so it is static, looks
+//! nothing up through the C library (users, locales) and trusts nothing that it finds there.
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+mod agent;
+mod exec;
+mod report;
+mod untar;
+mod user;
+
+const USAGE: &str = "usage: appc-agent [--socket-dir DIR] | untar [--into DIR] [--user USER] | --version";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
+    match words.as_slice() {
+        [] => agent::run(appcontainers_wire::agent::SOCKET_DIR.as_ref()),
+        ["--socket-dir", _] => agent::run(arguments[1].as_ref()),
+        [exec::WORD] => exec::run(),
+        [untar::WORD, operands @ ..] => untar::run(operands),
+        ["--version"] => {
+            report::line(format_args!("{}", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            report::error(format_args!("{USAGE}"));
+            ExitCode::from(2)
+        }
+    }
+}

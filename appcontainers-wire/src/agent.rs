@@ -12,11 +12,14 @@
 //!                          <-          Stdin + payload, StdinClose, Signal
 //!   StdinCredit            ->                                   the process read so much
 //!   Exited                 ->                                   after the last Output
+//!                          <-          Noted{process}           its end is known: forget it
 //!                          <-          Shutdown{grace_ms}       end all processes, then yourself
 //! ```
 //!
 //! The agent holds what is not acknowledged and sends it again after a reconnect (go-back-N), within
 //! [`OUTPUT_WINDOW_BYTES`] a stream; when that is full it stops reading the process's pipe.
+//! `Started`, `SpawnFailed` and `Exited` come again after each `Welcome` until `Noted`: they say the same as
+//! before. A process that left children behind which hold its output open may have `Output` after `Exited`.
 //! Standard input has credit: the monitor sends at most [`STDIN_WINDOW_BYTES`] beyond what
 //! `StdinCredit` has given back.
 
@@ -35,6 +38,12 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Where the agent finds its own files in the container: `agent` (itself) and `sock/a` (the monitor).
 pub const AGENT_DIR: &str = "/dev/.appc";
+
+/// The directory of the monitor's socket in the container.
+pub const SOCKET_DIR: &str = "/dev/.appc/sock";
+
+/// The name of the monitor's socket in its directory.
+pub const SOCKET_NAME: &str = "a";
 
 /// From the agent to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +134,12 @@ pub enum ToAgent {
     },
     /// The log holds this stream up to `offset`.
     Ack(StreamOffset),
+    /// The monitor keeps that the process ended (`Exited` or `SpawnFailed`): the agent says it no more
+    /// after a reconnect and forgets the process once its output is acknowledged.
+    Noted {
+        /// Which one.
+        process: ProcessId,
+    },
     /// End every process (TERM, and KILL after the grace), send what is left, exit.
     Shutdown {
         /// Milliseconds between TERM and KILL.

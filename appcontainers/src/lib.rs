@@ -2,15 +2,29 @@
 //! address of its own, saved as one file.
 
 pub mod archive;
+pub mod container;
+mod error;
 pub mod image;
 mod name;
+pub mod network;
 pub mod output;
 pub mod overlay;
 mod paths;
 pub mod process;
+mod program;
 mod progress;
+pub mod runtime;
+mod service;
+pub mod setup;
+pub mod skeleton;
 pub mod state;
 
+pub use appcontainers_wire::ExitStatus;
+pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
+pub use error::Error;
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use process::Command;
 pub use progress::{NoProgress, Progress};
+pub use runtime::prewarm;
+pub use service::{DEFAULT_BASE, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, setup_service};

@@ -118,6 +118,21 @@ impl Paths {
         self.root.join("events")
     }
 
+    /// Volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// Secrets.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// What setup has changed outside this directory, to undo it.
+    pub fn setup_record(&self) -> PathBuf {
+        self.root.join("setup.json")
+    }
+
     /// What of one container does not survive a reboot: locks, sockets, the record of its start.
     pub fn container_run(&self, name: &ContainerName) -> PathBuf {
         self.run.join("containers").join(name.as_str())

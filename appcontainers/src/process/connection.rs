@@ -11,7 +11,7 @@ use std::{
 };
 
 use appcontainers_wire::{
-    WIRE_VERSION, WireError,
+    ProcessId, WIRE_VERSION, WireError,
     client::{FromClient, ToClient},
     decode, encode, frame,
 };
@@ -54,6 +54,9 @@ pub enum ConnectionError {
         /// The monitor's wire version.
         theirs: u32,
     },
+    /// The container is on its way down.
+    #[error("the container is stopping")]
+    Stopping,
     /// The monitor says what failed.
     #[error("{0}")]
     Refused(String),
@@ -139,6 +142,18 @@ impl Connection {
                 Ok(_) => self.read_more()?,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(ConnectionError::Broken(errno.into())),
+            }
+        }
+    }
+
+    /// Waits until the monitor has accepted the command of [`FromClient::Run`]: its name, and the position in the log
+    /// from which on its output comes.
+    pub fn wait_accepted(&mut self, timeout: Duration) -> Result<(ProcessId, u64), ConnectionError> {
+        loop {
+            match self.receive(timeout)? {
+                ToClient::Accepted { process, position } => return Ok((process, position)),
+                ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
+                _ => {}
             }
         }
     }

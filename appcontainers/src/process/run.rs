@@ -66,18 +66,44 @@ pub struct RunStreams {
     pub signals: Option<OwnedFd>,
 }
 
-/// Follows the command that was asked for with [`FromClient::Run`] on `connection` until it has ended
-/// and all its output, read from `log`, is passed on.
-pub fn follow(connection: &mut Connection, log: &Path, streams: RunStreams) -> Result<ExitStatus, RunError> {
-    let mut follower =
-        Follower { connection, streams, command: None, credit: 0, logged: 0, told: 0, ended: None, broken: [false; 2] };
+impl RunStreams {
+    /// This program's own standard streams.
+    pub fn inherit() -> io::Result<Self> {
+        Ok(Self {
+            stdin: Some(io::stdin().as_fd().try_clone_to_owned()?.into()),
+            stdout: io::stdout().as_fd().try_clone_to_owned()?.into(),
+            stderr: io::stderr().as_fd().try_clone_to_owned()?.into(),
+            signals: None,
+        })
+    }
+}
+
+/// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]) until it has ended and all its
+/// output, read from `log`, is passed on.
+pub fn follow(
+    connection: &mut Connection,
+    (process, position): (ProcessId, u64),
+    log: &Path,
+    streams: RunStreams,
+) -> Result<ExitStatus, RunError> {
+    let mut follower = Follower {
+        connection,
+        streams,
+        process,
+        log: LogReader::open(log, position),
+        credit: 0,
+        logged: position,
+        told: position,
+        ended: None,
+        broken: [false; 2],
+    };
     loop {
         while let Some(message) = follower.connection.pending()? {
-            follower.take(message, log)?;
+            follower.take(message)?;
         }
         follower.pass_output_on()?;
         if let Some((status, position)) = follower.ended
-            && follower.command.as_ref().is_none_or(|(_, reader)| reader.position() >= position)
+            && follower.log.position() >= position
         {
             return Ok(status);
         }
@@ -88,7 +114,8 @@ pub fn follow(connection: &mut Connection, log: &Path, streams: RunStreams) -> R
 struct Follower<'a> {
     connection: &'a mut Connection,
     streams: RunStreams,
-    command: Option<(ProcessId, LogReader)>,
+    process: ProcessId,
+    log: LogReader,
     credit: u64,
     logged: u64,
     told: u64,
@@ -97,14 +124,14 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    fn take(&mut self, message: ToClient, log: &Path) -> Result<(), RunError> {
+    fn take(&mut self, message: ToClient) -> Result<(), RunError> {
         match message {
-            ToClient::Ready { .. } | ToClient::Started { .. } | ToClient::Frozen => {}
+            ToClient::Ready { .. }
+            | ToClient::Accepted { .. }
+            | ToClient::Started { .. }
+            | ToClient::Frozen
+            | ToClient::Stopping => {}
             ToClient::Failed { message } => return Err(ConnectionError::Refused(message).into()),
-            ToClient::Accepted { process, position } => {
-                self.command = Some((process, LogReader::open(log, position)));
-                self.told = position;
-            }
             ToClient::SpawnFailed { failure } => return Err(RunError::NotStarted(failure)),
             ToClient::Logged { position } => self.logged = position,
             ToClient::StdinCredit { bytes } => self.credit = self.credit.saturating_add(bytes),
@@ -119,9 +146,8 @@ impl Follower<'_> {
     }
 
     fn pass_output_on(&mut self) -> Result<(), RunError> {
-        let Some((process, reader)) = &mut self.command else { return Ok(()) };
-        while let Some(record) = reader.next(self.logged)? {
-            if record.header.process == *process {
+        while let Some(record) = self.log.next(self.logged)? {
+            if record.header.process == self.process {
                 let stream = record.header.stream;
                 let (file, broken) = match stream {
                     Stream::Stdout => (&mut self.streams.stdout, &mut self.broken[0]),
@@ -140,8 +166,8 @@ impl Follower<'_> {
                     Err(source) => return Err(RunError::Output { stream, source }),
                 }
             }
-            if reader.position() - self.told >= CONSUMED_STEP_BYTES {
-                self.told = reader.position();
+            if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
+                self.told = self.log.position();
                 self.connection.send(&FromClient::Consumed { position: self.told }, &[])?;
             }
         }
@@ -152,12 +178,12 @@ impl Follower<'_> {
     fn wait(&mut self) -> Result<(), RunError> {
         let (connection, input, signal) = {
             let mut fds = vec![PollFd::new(&*self.connection, PollFlags::IN)];
-            let stdin = self.streams.stdin.as_ref().filter(|_| self.credit > 0 && self.command.is_some());
+            let stdin = self.streams.stdin.as_ref().filter(|_| self.credit > 0);
             let input_at = stdin.map(|stdin| {
                 fds.push(PollFd::new(stdin, PollFlags::IN));
                 fds.len() - 1
             });
-            let signal_at = self.streams.signals.as_ref().filter(|_| self.command.is_some()).map(|signals| {
+            let signal_at = self.streams.signals.as_ref().map(|signals| {
                 fds.push(PollFd::new(signals, PollFlags::IN));
                 fds.len() - 1
             });
@@ -170,7 +196,7 @@ impl Follower<'_> {
         };
         if connection {
             self.connection.read_more().map_err(|error| match error {
-                ConnectionError::Ended if self.command.is_some() => RunError::ContainerStopped,
+                ConnectionError::Ended => RunError::ContainerStopped,
                 other => other.into(),
             })?;
         }

@@ -52,7 +52,7 @@ pub struct LxcConfig {
     /// The directory with the monitor's socket on the host.
     pub agent_socket_dir: PathBuf,
     /// Files shown read-only over paths of the image: host path, path inside without the leading `/`.
-    pub files: Vec<(PathBuf, String)>,
+    pub files: Vec<(PathBuf, PathBuf)>,
     /// The seccomp policy's file.
     pub seccomp_profile: PathBuf,
     /// Where liblxc logs.
@@ -87,6 +87,8 @@ impl LxcConfig {
         lines.set("init.cmd", "/dev/.appc/agent");
         lines.set("log.file", self.log.display());
         lines.set("log.level", "WARN");
+        // Version 1 passes nothing beside the words of the command.
+        lines.set("hook.version", 1);
         lines.set("hook.post-stop", &self.post_stop);
         lines.set("autodev", 1);
         lines.set("pty.max", 1024);
@@ -101,8 +103,8 @@ impl LxcConfig {
 
     fn confine(&self, lines: &mut Lines) {
         if let Some(range) = self.id_range {
-            lines.set("idmap", format_args!("u 0 {} {}", range.base(), IdRange::COUNT));
-            lines.set("idmap", format_args!("g 0 {} {}", range.base(), IdRange::COUNT));
+            lines.set("idmap", format_args!("u 0 {} {}", range.base(), range.count()));
+            lines.set("idmap", format_args!("g 0 {} {}", range.base(), range.count()));
         }
         lines.set("apparmor.profile", if self.apparmor { "generated" } else { "unconfined" });
         lines.set("seccomp.profile", self.seccomp_profile.display());
@@ -146,7 +148,11 @@ impl LxcConfig {
         lines.mount(format_args!("{agent} dev/.appc/agent none bind,ro,create=file"));
         lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", self.agent_socket_dir.display()));
         for (source, target) in &self.files {
-            lines.mount(format_args!("{} {} none bind,ro,create=file", escape(&source.to_string_lossy()), escape(target)));
+            lines.mount(format_args!(
+                "{} {} none bind,ro,create=file",
+                escape(&source.to_string_lossy()),
+                escape(&target.to_string_lossy())
+            ));
         }
         for path in ["proc/keys", "proc/timer_list", "proc/kcore", "proc/sched_debug", "proc/latency_stats"] {
             lines.mount(format_args!("/dev/null {path} none bind,ro,optional"));
@@ -212,7 +218,7 @@ mod tests {
             pids_limit: 100,
             agent: "/usr/libexec/appcontainers/appc-agent".into(),
             agent_socket_dir: "/run/appcontainers/containers/web/agent".into(),
-            files: vec![("/run/a b/hosts".into(), "etc/hosts".to_owned())],
+            files: vec![("/run/a b/hosts".into(), "etc/hosts".into())],
             seccomp_profile: "/run/seccomp".into(),
             log: "/run/lxc.log".into(),
             post_stop: "true".to_owned(),

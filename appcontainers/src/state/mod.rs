@@ -5,5 +5,6 @@ mod file;
 mod lock;
 
 pub use directory::create_directory;
+pub(crate) use file::check_version;
 pub use file::{Durability, StateError, Versioned, read, replace, write};
 pub use lock::{ContainerLock, HostLock, LockError};

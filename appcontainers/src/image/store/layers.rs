@@ -10,6 +10,8 @@ use std::{
 use appcontainers_sys::squashfs::Options;
 
 use super::{Store, StoreError};
+use rustix::fs::{FlockOperation, flock};
+
 use crate::{
     Progress,
     image::{
@@ -43,6 +45,24 @@ impl Store {
     /// Opens a layer for reading.
     pub fn open_layer(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.layer_path(digest))
+    }
+
+    /// A layer that is there, as manifests describe it. Its bytes are not read.
+    pub fn layer(&self, digest: &Digest) -> Result<Layer, StoreError> {
+        let path = self.layer_path(digest);
+        match fs::metadata(&path) {
+            Ok(file) => Ok(Layer { digest: *digest, size_bytes: file.len(), offset: None }),
+            Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+        }
+    }
+
+    /// Keeps `gc` from removing layers that nothing refers to yet, for as long as what comes back exists.
+    pub fn keep_layers(&self) -> Result<File, StoreError> {
+        let path = self.paths.layers();
+        let failed = |source| StoreError::Io { doing: "lock", path: path.clone(), source };
+        let directory = File::open(&path).map_err(failed)?;
+        flock(&directory, FlockOperation::LockShared).map_err(|errno| failed(errno.into()))?;
+        Ok(directory)
     }
 
     /// True if the layer is there and as long as it should be. Its bytes are not read.

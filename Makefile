@@ -1,0 +1,128 @@
+# What there is to do with this repository: `make help`.
+
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+CARGO      ?= cargo
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN        := $(TARGET_DIR)/release
+TRIPLE     := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+# Packages by what needs them; `a|b` is the first of the two that the distribution has.
+BUILD_PACKAGES := g++ make cmake pkg-config libclang-dev lxc-dev|liblxc-dev libsquashfs-dev
+RUN_PACKAGES   := iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap tar gzip zstd xz-utils
+TEST_PACKAGES  := python3 util-linux e2fsprogs procps iputils-ping
+BENCH_PACKAGES := lxc-utils|lxc
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-bench rust build agent install uninstall check fmt clippy unit doc test demo bench fuzz clean
+
+help: ## List what there is
+	@echo 'usage: make TARGET'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  %-12s %s\n' "$$name" "$$text"; done
+
+deps: PACKAGES = $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+deps: ## Install the Debian or Ubuntu packages that are missing
+	@$(install_missing)
+
+deps-bench: PACKAGES = $(BENCH_PACKAGES)
+deps-bench:
+	@$(install_missing)
+
+# Asks dpkg first: where nothing is missing there is no call to apt, no network and no root needed.
+define install_missing
+set -eu; \
+is_installed() { [ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$1" 2>/dev/null)" = installed ]; }; \
+missing=; \
+for choice in $(foreach package,$(PACKAGES),'$(package)'); do \
+	found=; \
+	for package in $$(echo "$$choice" | tr '|' ' '); do if is_installed "$$package"; then found=1; fi; done; \
+	[ -n "$$found" ] || missing="$$missing $$choice"; \
+done; \
+[ -n "$$missing" ] || exit 0; \
+command -v apt-get >/dev/null || { echo "make deps: not a Debian or Ubuntu host; install by hand:$$missing" >&2; exit 1; }; \
+$(SUDO) apt-get update -q; \
+wanted=; \
+for choice in $$missing; do \
+	chosen=; \
+	for package in $$(echo "$$choice" | tr '|' ' '); do \
+		if [ -z "$$chosen" ] && apt-cache show "$$package" >/dev/null 2>&1; then chosen=$$package; fi; \
+	done; \
+	[ -n "$$chosen" ] || { echo "make deps: no package $$choice in this distribution" >&2; exit 1; }; \
+	wanted="$$wanted $$chosen"; \
+done; \
+echo "make deps: installing$$wanted"; \
+$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$wanted
+endef
+
+rust:
+	@command -v $(CARGO) >/dev/null || { echo 'make: no cargo: install a Rust toolchain, 1.88 or newer (rustup)' >&2; exit 1; }
+
+build: rust agent ## Build appc, appc-monitor and the static appc-agent, in release mode
+	$(CARGO) build --release --locked -p appcontainers-cli -p appcontainers-monitor
+
+# The agent's flags are its own, and so is its target directory: in a common one each build would undo the other.
+# Mode 0711: the container's root runs the agent and may not read it.
+agent: rust
+	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_raw"' \
+		$(CARGO) build --release --locked -p appcontainers-tools --target $(TRIPLE) --target-dir $(TARGET_DIR)/agent
+	mkdir -p $(BIN)
+	install -m 0711 $(TARGET_DIR)/agent/$(TRIPLE)/release/appc-agent $(BIN)/appc-agent
+
+install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
+	@for program in appc appc-monitor appc-agent; do \
+		[ -x $(BIN)/$$program ] || { echo "make install: $(BIN)/$$program is not there: make build" >&2; exit 1; }; done
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/appcontainers
+	install -m 0755 $(BIN)/appc $(DESTDIR)$(PREFIX)/bin/appc
+	install -m 0755 $(BIN)/appc-monitor $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-monitor
+	install -m 0711 $(BIN)/appc-agent $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-agent
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BIN)/appc man --output $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BIN)/appc completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
+	$(BIN)/appc completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	$(BIN)/appc completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
+
+uninstall: ## Remove what `make install` has installed; containers and images stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/appc
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/appcontainers
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/appc.1 $(DESTDIR)$(PREFIX)/share/man/man1/appc-*.1
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
+
+check: fmt clippy unit doc ## Format, lints, unit and property tests, docs; warnings are errors
+
+fmt: rust
+	$(CARGO) fmt --all -- --check
+
+clippy: rust
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+unit: rust
+	$(CARGO) test --locked --workspace --exclude appcontainers-tests
+
+doc: rust
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+test: ## Install what is missing, build, and run everything; needs root
+	$(MAKE) deps
+	$(MAKE) build
+	$(MAKE) check
+	APPC_BIN_DIR=$(BIN) $(CARGO) test --locked -p appcontainers-tests
+
+demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this host's own network
+	$(MAKE) deps
+	$(MAKE) build
+	$(SUDO) env APPC_BIN_DIR=$(BIN) HOST=$(HOST) examples/demo.sh
+
+bench: deps deps-bench build ## This project beside its peers; needs root (the package lxc may set up a bridge lxcbr0)
+	APPC_BIN_DIR=$(BIN) $(CARGO) run --locked --release -p appcontainers-benches
+
+CASES ?= 100000
+fuzz: rust ## Property tests with many more cases: CASES=100000
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release --workspace --exclude appcontainers-tests
+
+clean: rust ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,206 @@
+//! What can be typed: the global options and the way from them to a command.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use appcontainers::{ContainerName, Paths, Service};
+use clap::{ArgAction, Args, Parser};
+
+use crate::{commands::Command, context::Context};
+
+/// Turn a program into an app container and save it as one file
+///
+/// An app container is a program with its files, sandboxed in LXC, with an address of its own. Saved as one file
+/// (app.aimg) it starts in tens of milliseconds on any Linux host.
+///
+/// Commands that work on a container take it from -c NAME, else from APPC_CONTAINER, else they use the session's
+/// current container: the one that this terminal session provisioned or loaded last. They say so when they do.
+#[derive(Debug, Parser)]
+#[command(name = "appc", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = MANUAL)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Use this container instead of the session's current one [env: APPC_CONTAINER]
+    #[arg(short, long, global = true, value_name = "NAME", display_order = 900)]
+    pub(crate) container: Option<ContainerName>,
+    /// Print results as JSON
+    #[arg(long, global = true, display_order = 901)]
+    pub(crate) json: bool,
+    /// Keep all state in this directory [env: APPC_ROOT] [default: /var/lib/appcontainers]
+    #[arg(long, global = true, value_name = "DIR", display_order = 902)]
+    pub(crate) root: Option<PathBuf>,
+    /// Say what is being done, on standard error; twice and three times for more
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 903)]
+    pub(crate) verbose: u8,
+}
+
+impl Cli {
+    /// Does what was typed; the exit code of the whole program.
+    pub(crate) fn execute(self) -> anyhow::Result<u8> {
+        let service = Service::open(self.global.paths()?);
+        let context = Context::new(service, self.global.container, self.global.json);
+        self.command.execute(&context)
+    }
+}
+
+impl Global {
+    fn paths(&self) -> anyhow::Result<Paths> {
+        let paths = Paths::from_env();
+        match &self.root {
+            Some(root) => {
+                let absolute = std::path::absolute(root).context("cannot use the directory of --root")?;
+                Ok(Paths::new(absolute, paths.run()))
+            }
+            None => Ok(paths),
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  appc provision && appc load-archive app.tar.gz    a container with your program in it
+  appc run -- ./app --port 80                       run it, with its output streaming
+  appc save-image app.aimg                          the program and all its files, as one file
+  appc run --rm --image app.aimg -- ./app           load, run, gone
+
+'appc COMMAND --help' has examples for each command; 'appc man' is the manual.";
+
+const MANUAL: &str = "\
+Examples:
+  appc provision && appc load-archive app.tar.gz    a container with your program in it
+  appc run -- ./app --port 80                       run it, with its output streaming
+  appc save-image app.aimg                          the program and all its files, as one file
+  appc run --rm --image app.aimg -- ./app           load, run, gone
+
+Environment:
+  APPC_CONTAINER    the container to use where -c is absent
+  APPC_ROOT         where state is kept [default: /var/lib/appcontainers]
+  APPC_RUN          where locks and sockets are [default: /run/appcontainers]
+
+Exit codes:
+  0      success
+  1      failure; one line on standard error says what, why, and what to do
+  2      wrong usage
+  N      of 'run': the command's own code; 128+N where signal N ended it;
+         127 command not found, 126 not executable, 125 appc itself failed
+
+Results go to standard output; notes, progress and errors go to standard error.
+'appc COMMAND --help' has examples for each command.";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_line_of_the_manual_is_understood() {
+        for line in [
+            "appc setup",
+            "appc setup --subnet 10.99.0.0/16",
+            "appc setup --undo",
+            "appc doctor",
+            "appc base build",
+            "appc base build debian-12",
+            "appc base build ./own.toml",
+            "appc base import rootfs.tar.zst",
+            "appc base import /srv/rootfs --name mine",
+            "appc base ls --json",
+            "appc base recipes",
+            "appc base rm busybox",
+            "appc provision",
+            "appc provision --base debian-12 --name web --hostname web1 --privileged",
+            "appc load-archive app.tar.gz",
+            "appc load-archive - --into /srv",
+            "appc run -- true",
+            "appc run true",
+            "appc run --rm --image app.aimg -e A=1 -e B= -w /srv -u app:app -- ls -la",
+            "appc startup-command add ./app",
+            "appc startup-command ls --json",
+            "appc startup-command rm 1",
+            "appc add-startup-command ./app",
+            "appc start",
+            "appc start web",
+            "appc stop --timeout 3",
+            "appc restart web --timeout 0",
+            "appc rm web",
+            "appc rm -f web",
+            "appc rename web",
+            "appc rename web shop",
+            "appc ls",
+            "appc --json ls",
+            "appc inspect",
+            "appc diff",
+            "appc df",
+            "appc save-image app.aimg",
+            "appc save-image app.aimg --thin --compression-level 19 --name shop",
+            "appc load-image app.aimg",
+            "appc load-image shop --ephemeral --name web",
+            "appc image ls",
+            "appc image inspect app.aimg",
+            "appc image rm shop",
+            "appc gc",
+            "appc gc --dry-run",
+            "appc completions bash",
+            "appc man",
+            "appc man --output /usr/share/man/man1",
+            "appc -c web --root /srv/appc -vv ls",
+            "appc ls -c web --root /srv/appc -v",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_wrong_usage() {
+        for (line, kind) in [
+            ("appc", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("appc prvision", ErrorKind::InvalidSubcommand),
+            ("appc rm", ErrorKind::MissingRequiredArgument),
+            ("appc setup --undo --subnet 10.0.0.0/16", ErrorKind::ArgumentConflict),
+            ("appc setup --subnet 10.0.0.0/99", ErrorKind::ValueValidation),
+            ("appc provision --name ../etc", ErrorKind::ValueValidation),
+            ("appc provision --hostname a_b", ErrorKind::ValueValidation),
+            ("appc -c UPPER ls", ErrorKind::ValueValidation),
+            ("appc save-image app.aimg --compression-level 23", ErrorKind::ValueValidation),
+            ("appc startup-command rm 0", ErrorKind::ValueValidation),
+            ("appc stop --timeout soon", ErrorKind::ValueValidation),
+            ("appc run -e A -- true", ErrorKind::ValueValidation),
+            ("appc run --bogus -- true", ErrorKind::UnknownArgument),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.kind(), kind, "{line}: {error}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_gets_a_suggestion() {
+        let text = parse("appc prvision").unwrap_err().to_string();
+        assert!(text.contains("'provision'"), "{text}");
+    }
+
+    #[test]
+    fn a_root_that_is_relative_is_meant_from_here() {
+        let here = std::env::current_dir().unwrap();
+        let paths = parse("appc --root state ls").unwrap().global.paths().unwrap();
+        assert_eq!(paths.root(), here.join("state"));
+    }
+}

@@ -1,0 +1,36 @@
+//! `appc load-image`
+
+use appcontainers::{ContainerName, ImageSource, LoadOptions};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+
+use super::values;
+use crate::{context::Context, progress::Bars};
+
+/// Make a container from an image and print its name
+///
+/// A file is checked, every byte of it, and taken into the store under the name that it carries; from then on that
+/// name loads it in an instant. The container becomes this session's current one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  appc load-image app.aimg
+  appc load-image app --name app-2       from the store
+  appc load-image app.aimg --ephemeral   gone, with its files, when it stops")]
+pub(crate) struct Args {
+    /// A file (app.aimg, ./app), or the name of an image in the store
+    #[arg(value_name = "FILE.aimg|NAME", value_parser = OsStringValueParser::new().try_map(values::image_source))]
+    image: ImageSource,
+    /// Remove the container, with its files, when it stops for the first time
+    #[arg(long)]
+    ephemeral: bool,
+    /// Name the container [default: a name that is free]
+    #[arg(long)]
+    name: Option<ContainerName>,
+}
+
+impl Args {
+    pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
+        let options = LoadOptions { ephemeral: self.ephemeral, name: self.name };
+        context.announce(&context.service.load_image_with(&self.image, &options, &Bars::default())?)
+    }
+}

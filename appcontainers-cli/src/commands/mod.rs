@@ -1,0 +1,93 @@
+//! The commands, one a file: arguments, one library call, what is printed.
+
+mod base;
+mod completions;
+mod df;
+mod diff;
+mod doctor;
+mod gc;
+mod image;
+mod inspect;
+mod load_archive;
+mod load_image;
+mod ls;
+mod man;
+mod provision;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod save_image;
+mod setup;
+mod start;
+mod startup_command;
+mod stop;
+mod values;
+
+use clap::Subcommand;
+
+use crate::{context::Context, exit};
+
+/// What `appc` can do. The order is that of a container's life, and of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Setup(setup::Args),
+    Doctor(doctor::Args),
+    #[command(subcommand)]
+    Base(base::Command),
+    Provision(provision::Args),
+    LoadArchive(load_archive::Args),
+    Run(run::Args),
+    #[command(subcommand, name = "startup-command")]
+    Startup(startup_command::Command),
+    #[command(name = "add-startup-command", hide = true)]
+    AddStartup(startup_command::Add),
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Ls(ls::Args),
+    Inspect(inspect::Args),
+    Diff(diff::Args),
+    Rename(rename::Args),
+    Rm(rm::Args),
+    SaveImage(save_image::Args),
+    LoadImage(load_image::Args),
+    #[command(subcommand)]
+    Image(image::Command),
+    Df(df::Args),
+    Gc(gc::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+impl Command {
+    /// Runs the command; the exit code.
+    pub(crate) fn execute(self, context: &Context) -> anyhow::Result<u8> {
+        match self {
+            Command::Doctor(args) => return args.execute(context),
+            Command::Run(args) => return args.execute(context),
+            Command::Setup(args) => args.execute(context),
+            Command::Base(command) => command.execute(context),
+            Command::Provision(args) => args.execute(context),
+            Command::LoadArchive(args) => args.execute(context),
+            Command::Startup(command) => command.execute(context),
+            Command::AddStartup(args) => args.execute(context),
+            Command::Start(args) => args.execute(context),
+            Command::Stop(args) => args.execute(context),
+            Command::Restart(args) => args.execute(context),
+            Command::Ls(args) => args.execute(context),
+            Command::Inspect(args) => args.execute(context),
+            Command::Diff(args) => args.execute(context),
+            Command::Rename(args) => args.execute(context),
+            Command::Rm(args) => args.execute(context),
+            Command::SaveImage(args) => args.execute(context),
+            Command::LoadImage(args) => args.execute(context),
+            Command::Image(command) => command.execute(context),
+            Command::Df(args) => args.execute(context),
+            Command::Gc(args) => args.execute(context),
+            Command::Completions(args) => args.execute(),
+            Command::Man(args) => args.execute(),
+        }?;
+        Ok(exit::SUCCESS)
+    }
+}

@@ -1,0 +1,39 @@
+//! `appc provision`
+
+use appcontainers::{ContainerName, Hostname, ImageName, ProvisionOptions};
+
+use crate::context::Context;
+
+/// Make a container from a base and print its name
+///
+/// The container gets a name, an address, a MAC and a range of ids of its own and keeps them until 'appc rm'. It
+/// becomes this session's current container: the commands that follow mean it. On a fresh host this sets everything
+/// up first and builds the base, without network.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  appc provision
+  appc provision --name web --base debian-12
+  name=$(appc provision)              the name alone is on standard output")]
+pub(crate) struct Args {
+    /// Start from this base [default: busybox]
+    #[arg(long)]
+    base: Option<ImageName>,
+    /// Name the container [default: a name that is free]
+    #[arg(long)]
+    name: Option<ContainerName>,
+    /// Give it this host name [default: its name]
+    #[arg(long)]
+    hostname: Option<Hostname>,
+    /// Run without a user namespace: root in the container is root on this host
+    #[arg(long)]
+    privileged: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
+        let Self { base, name, hostname, privileged } = self;
+        let options = ProvisionOptions { base, name, hostname, privileged };
+        context.announce(&context.service.provision_with(&options)?)
+    }
+}

@@ -1,0 +1,33 @@
+//! The exit codes of `appc`.
+
+use appcontainers::Error;
+
+/// All went well.
+pub(crate) const SUCCESS: u8 = 0;
+
+/// Anything that failed, outside `run`. (Clap itself exits with 2 for wrong usage.)
+pub(crate) const FAILURE: u8 = 1;
+
+/// `appc` itself failed in `run`, so that the code can't be taken for the command's.
+pub(crate) const RUN_FAILURE: u8 = 125;
+
+/// The code for `error`: in `run` 127 and 126 as in a shell where the command was not found or is
+/// not executable, else 125; 1 everywhere else.
+pub(crate) fn code_of_failure(error: &anyhow::Error, in_run: bool) -> u8 {
+    if !in_run {
+        return FAILURE;
+    }
+    let library = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    library.and_then(Error::shell_code).unwrap_or(RUN_FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_run_is_told_apart_from_the_commands_own_code() {
+        assert_eq!(code_of_failure(&anyhow::anyhow!("no"), true), 125);
+        assert_eq!(code_of_failure(&anyhow::anyhow!("no"), false), 1);
+    }
+}

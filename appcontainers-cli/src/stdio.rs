@@ -1,0 +1,51 @@
+//! The only writers to standard output and standard error.
+
+use std::io::{self, Write};
+
+use anyhow::Context as _;
+
+/// The reader of standard output is gone (`appc ls | head -1`): a reason to stop, not an error.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(crate) struct StdoutClosed;
+
+/// Writes a result, exactly as it is, to standard output.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    write_to(&mut io::stdout().lock(), text.as_bytes())
+}
+
+/// Writes a line `appc: TEXT` to standard error. Nobody can be told that this fails.
+pub(crate) fn note(text: &str) {
+    let _ = io::stderr().lock().write_all(format!("appc: {text}\n").as_bytes());
+}
+
+pub(crate) fn write_to(stream: &mut impl Write, bytes: &[u8]) -> anyhow::Result<()> {
+    match stream.write_all(bytes).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_but_a_full_disk_is() {
+        let left = write_to(&mut Failing(io::ErrorKind::BrokenPipe), b"x").unwrap_err();
+        assert!(left.is::<StdoutClosed>());
+        let full = write_to(&mut Failing(io::ErrorKind::StorageFull), b"x").unwrap_err();
+        assert!(!full.is::<StdoutClosed>());
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line, by hand: two forms that only the library and LXC write.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use appcontainers::{ContainerName, Paths};
+
+const USAGE: &str = "usage: appc-monitor run [--files] [--startup] NAME | reap --root DIR --run DIR NAME ID | --version \
+                     (appc starts this program; you need not)";
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    Run(RunArguments),
+    Reap(ReapArguments),
+    Version,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RunArguments {
+    pub(crate) name: ContainerName,
+    /// For an operation on files, without network.
+    pub(crate) files: bool,
+    /// Run the startup commands.
+    pub(crate) startup: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReapArguments {
+    pub(crate) paths: Paths,
+    pub(crate) name: ContainerName,
+    pub(crate) start_id: String,
+}
+
+impl Arguments {
+    pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+        match words.next().as_deref().and_then(|word| word.to_str()) {
+            Some("run") => Self::parse_run(words),
+            Some("reap") => Self::parse_reap(words),
+            Some("--version") => Ok(Self::Version),
+            _ => Err(USAGE),
+        }
+    }
+
+    fn parse_run(words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+        let (mut files, mut startup, mut name) = (false, false, None);
+        for word in words {
+            match word.to_str() {
+                Some("--files") => files = true,
+                Some("--startup") => startup = true,
+                Some(text) if name.is_none() => name = Some(text.parse().map_err(|_| USAGE)?),
+                _ => return Err(USAGE),
+            }
+        }
+        Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, files, startup }))
+    }
+
+    fn parse_reap(words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+        let words: Vec<OsString> = words.collect();
+        match &words[..] {
+            [root_flag, root, run_flag, run, name, id] if root_flag == "--root" && run_flag == "--run" => {
+                let name = name.to_str().and_then(|name| name.parse().ok()).ok_or(USAGE)?;
+                let start_id = id.to_str().ok_or(USAGE)?.to_owned();
+                let paths = Paths::new(PathBuf::from(root), PathBuf::from(run));
+                Ok(Self::Reap(ReapArguments { paths, name, start_id }))
+            }
+            _ => Err(USAGE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, &'static str> {
+        Arguments::parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_two_forms_and_nothing_else() {
+        let name: ContainerName = "web".parse().unwrap();
+        assert_eq!(
+            parse(&["run", "--startup", "web"]),
+            Ok(Arguments::Run(RunArguments { name: name.clone(), files: false, startup: true }))
+        );
+        assert_eq!(
+            parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
+            Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))
+        );
+        for bad in [&[][..], &["run"], &["run", "../x"], &["run", "a", "b"], &["reap", "web", "1"]] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

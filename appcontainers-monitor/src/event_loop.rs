@@ -1,0 +1,176 @@
+//! Waits for the agent, the clients, the init's end and deadlines, and hands each to the [`Monitor`].
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use appcontainers::runtime::{StartRecord, set_frozen};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::{
+    client_link::ClientLink,
+    monitor::{Action, Monitor},
+};
+
+/// How long a container's agent may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long clients that do not read hold up the end of the monitor.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pause where libzmq has no room and tells no event for it.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Most messages of the agent between two looks at the rest.
+const BATCH: usize = 64;
+
+pub(crate) struct EventLoop<'a> {
+    pub(crate) monitor: &'a mut Monitor,
+    pub(crate) listener: UnixListener,
+    pub(crate) init: OwnedFd,
+    pub(crate) start: &'a StartRecord,
+}
+
+struct Ready {
+    agent: bool,
+    listener: bool,
+    init: bool,
+    clients: Vec<bool>,
+}
+
+impl EventLoop<'_> {
+    /// Runs until the container's init has ended. An error means that the container can't go on.
+    pub(crate) fn run(&mut self) -> anyhow::Result<()> {
+        let hello_until = Instant::now() + HELLO_TIMEOUT;
+        let mut actions = Vec::new();
+        loop {
+            let ready = self.wait(hello_until)?;
+            if ready.agent || ready.init {
+                self.take_from_agent(if ready.init { usize::MAX } else { BATCH })?;
+            }
+            if ready.listener {
+                self.accept()?;
+            }
+            for (link, ready) in self.monitor.client_links().zip(&ready.clients) {
+                if *ready {
+                    link.flush();
+                    link.read_more();
+                }
+            }
+            self.monitor.serve_clients(&mut actions)?;
+            self.monitor.tick(Instant::now(), &mut actions)?;
+            self.monitor.settle()?;
+            self.monitor.agent.flush()?;
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+            if ready.init {
+                if !self.monitor.is_ready() {
+                    bail!("the container's init ended before it answered");
+                }
+                return Ok(());
+            }
+            if !self.monitor.is_ready() && Instant::now() >= hello_until {
+                bail!("the container's agent did not answer within {} s", HELLO_TIMEOUT.as_secs());
+            }
+        }
+    }
+
+    /// Sends what is left to clients that read.
+    pub(crate) fn farewell(&mut self) {
+        let until = Instant::now() + FAREWELL_TIMEOUT;
+        while Instant::now() < until {
+            let mut items: Vec<_> = self
+                .monitor
+                .client_links()
+                .filter(|link| link.is_blocked())
+                .map(|link| zmq::PollItem::from_fd(link.raw_fd(), zmq::POLLOUT))
+                .collect();
+            if items.is_empty() || zmq::poll(&mut items, FAREWELL_TIMEOUT.as_millis() as i64).is_err() {
+                return;
+            }
+            self.monitor.client_links().for_each(ClientLink::flush);
+        }
+    }
+
+    fn wait(&mut self, hello_until: Instant) -> anyhow::Result<Ready> {
+        let now = Instant::now();
+        let mut until = self.monitor.deadline();
+        if !self.monitor.is_ready() {
+            until = Some(until.map_or(hello_until, |until| until.min(hello_until)));
+        }
+        if self.monitor.agent.is_blocked() {
+            until = Some(until.map_or(now + RETRY, |until| until.min(now + RETRY)));
+        }
+        // Rounded up: a wait that ends a little early would spin.
+        let timeout = until.map_or(-1, |until| until.saturating_duration_since(now).as_millis() as i64 + 1);
+        let clients: Vec<_> = self
+            .monitor
+            .client_links()
+            .map(|link| {
+                let writable = if link.is_blocked() { zmq::POLLOUT } else { zmq::PollEvents::empty() };
+                zmq::PollItem::from_fd(link.raw_fd(), zmq::POLLIN | writable)
+            })
+            .collect();
+        let mut items = vec![
+            self.monitor.agent.poll_item(),
+            zmq::PollItem::from_fd(self.listener.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(self.init.as_raw_fd(), zmq::POLLIN),
+        ];
+        items.extend(clients);
+        match zmq::poll(&mut items, timeout) {
+            Ok(_) | Err(zmq::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |item: &zmq::PollItem<'_>| !item.get_revents().is_empty();
+        Ok(Ready {
+            agent: is_ready(&items[0]),
+            listener: is_ready(&items[1]),
+            init: is_ready(&items[2]),
+            clients: items[3..].iter().map(is_ready).collect(),
+        })
+    }
+
+    fn take_from_agent(&mut self, most: usize) -> anyhow::Result<()> {
+        for _ in 0..most {
+            let Some((message, payload)) = self.monitor.agent.receive()? else { return Ok(()) };
+            self.monitor.take_from_agent(message, &payload)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        match self.listener.accept() {
+            Ok((stream, _)) => self.monitor.add_client(ClientLink::new(stream)?),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Freeze => match set_frozen(self.start, true) {
+                Ok(()) => self.monitor.frozen(),
+                Err(error) => self.monitor.not_frozen(&format!("cannot freeze the container: {error}")),
+            },
+            Action::Thaw => {
+                if let Err(error) = set_frozen(self.start, false) {
+                    tracing::error!(%error, "cannot thaw the container");
+                }
+            }
+            Action::KillInit => {
+                if let Err(errno) = pidfd_send_signal(&self.init, Signal::KILL) {
+                    tracing::error!(%errno, "cannot kill the container's init");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The life of a monitor: from the library's call to the container's end.
+
+use std::{
+    fs::{self, File},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+use appcontainers::{
+    Paths,
+    container::{ContainerRecord, startup_specs},
+    network::{self, HostNetwork, Reservation, ReservationError, Reservations},
+    output::{DEFAULT_LOG_BYTES, LogWriter},
+    runtime::{self, AGENT_SOCKET_DIR, StartMode},
+};
+use appcontainers_wire::client::ToClient;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock},
+    process::{Signal, pidfd_send_signal},
+};
+
+use crate::{
+    agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
+};
+
+/// Starts the container and looks after it until it ends. What fails is said to the first client.
+pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    appcontainers_sys::process::daemonize().context("cannot leave the caller's session")?;
+    let mut first = ClientLink::new(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))?;
+    // The copy is the client's socket now; nothing may read it as input.
+    rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?;
+    match start(arguments) {
+        Ok(started) => watch(started, first),
+        Err(error) => {
+            first.send(&ToClient::Failed { message: format!("{error:#}") });
+            Err(error)
+        }
+    }
+}
+
+struct Running {
+    paths: Paths,
+    container: ContainerRecord,
+    reservation: Reservation,
+    start: runtime::Started,
+    agent: AgentLink,
+    listener: UnixListener,
+    startup: bool,
+    _lock: File,
+}
+
+fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
+    let name = &arguments.name;
+    let paths = Paths::from_env();
+    let lock = lock(&paths, arguments)?;
+    let container = ContainerRecord::load(&paths, name)?
+        .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
+    let reservations = Reservations::read(&paths)?;
+    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let settings = reservations.settings();
+    let directory = paths.container_run(name);
+    let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    if mode == StartMode::Full {
+        HostNetwork::ensure(&paths)?;
+        // The host's end of the last start may still be on its way out, and with it a route to this address.
+        network::delete_route(reservation.ip)?;
+    }
+    let own_program = std::env::current_exe()?;
+    let starting = runtime::begin(&paths, &container, &reservation, settings, mode, &own_program)?;
+    // From here on threads are fine: liblxc works in a child that was forked before.
+    let owner = Some(reservation.id_range.map_or(0, |range| range.base()));
+    let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), owner)?;
+    let listener = listen(&directory)?;
+    let start = starting.wait(&paths)?;
+    agent.expect(start.record.init.context("the container's init ended at once")?.pid);
+    let startup = arguments.startup;
+    Ok(Running { paths, container, reservation, start, agent, listener, startup, _lock: lock })
+}
+
+fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
+    let name = running.container.name.clone();
+    tracing::info!(%name, ip = %running.reservation.ip, "container runs");
+    let log = LogWriter::open(&running.paths.container_log(&name), DEFAULT_LOG_BYTES)?;
+    let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
+    let mut monitor = Monitor::new(running.agent, log, DEFAULT_LOG_BYTES, init_pid);
+    if running.startup {
+        monitor.set_startup(startup_specs(&running.container.config));
+    }
+    monitor.add_client(first);
+    let init = running.start.init.try_clone()?;
+    let mut events =
+        EventLoop { monitor: &mut monitor, listener: running.listener, init, start: &running.start.record };
+    let ended = events.run();
+    if let Err(error) = &ended {
+        // A container that nobody listens to must not go on as if it were watched.
+        let _ = pidfd_send_signal(&running.start.init, Signal::KILL);
+        events.monitor.fail(&format!("{error:#}"));
+    }
+    events.monitor.stopped();
+    events.farewell();
+    let root = running.paths.container_run(&name).join("root");
+    if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
+        tracing::debug!(%error, "cannot unmount the container's root");
+    }
+    ended
+}
+
+/// At most one monitor for a container, also while a command that was killed has one starting.
+fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
+    let path = paths.locks().join(format!("{}.monitor", arguments.name));
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
+        Err(errno) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// The socket for clients, which only the host's root can reach.
+fn listen(directory: &Path) -> anyhow::Result<UnixListener> {
+    let path = directory.join("client.sock");
+    let _ = fs::remove_file(&path);
+    let handle = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let old_mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    // A socket's path has 107 bytes at the most (unix(7)); one through /proc is always short.
+    let listener = UnixListener::bind(format!("/proc/self/fd/{}/client.sock", handle.as_raw_fd()));
+    rustix::process::umask(old_mask);
+    let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

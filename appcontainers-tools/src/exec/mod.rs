@@ -1,0 +1,87 @@
+//! The trampoline: what the agent starts for each process. It becomes the command, or says why it can't.
+//!
+//! A process of its own because everything between fork and exec that is not a bare system call would be unsafe in the
+//! agent, which has threads (libzmq's).
+
+mod control;
+mod environment;
+mod lookup;
+mod setup;
+
+pub(crate) use control::{Outcome, Trampoline, outcome};
+
+use std::{
+    convert::Infallible,
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use appcontainers_wire::{ProcessSpec, SpawnFailure};
+
+use crate::untar;
+
+/// The argument that makes this program the trampoline.
+pub(crate) const WORD: &str = "exec";
+
+/// Becomes the command that the agent hands over on descriptor 0.
+pub(crate) fn run() -> ExitCode {
+    let (control, spec) = match control::Control::take() {
+        Ok(taken) => taken,
+        Err(error) => {
+            crate::report::error(format_args!("exec is for the agent itself: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    let done = if spec.file_operation { operate(&spec) } else { become_command(&spec).map(|never| match never {}) };
+    match done {
+        Ok(operation) => {
+            drop(control);
+            operation()
+        }
+        Err(failure) => {
+            control.report(&failure);
+            ExitCode::from(failure.shell_code())
+        }
+    }
+}
+
+/// The file operation that the spec names, to be run in this process, as the container's root.
+fn operate(spec: &ProcessSpec) -> Result<impl FnOnce() -> ExitCode, SpawnFailure> {
+    let words: Vec<&str> = spec.argv.iter().map(String::as_str).collect();
+    let [untar::WORD, operands @ ..] = words.as_slice() else {
+        return Err(SpawnFailure::NotFound { program: words.first().copied().unwrap_or_default().to_owned() });
+    };
+    setup::detach()?;
+    let operands = operands.to_vec();
+    Ok(move || untar::run(&operands))
+}
+
+/// Does not come back unless it fails.
+fn become_command(spec: &ProcessSpec) -> Result<Infallible, SpawnFailure> {
+    let [program, arguments @ ..] = spec.argv.as_slice() else {
+        return Err(SpawnFailure::Other { why: "there is no command to run".to_owned() });
+    };
+    let mut environment = environment::Environment::new(&spec.env)?;
+    setup::detach()?;
+    let user = setup::find_user(spec.user.as_deref())?;
+    environment.complete(&user);
+    setup::become_user(&user)?;
+    setup::enter(spec.working_dir.as_deref(), &user)?;
+    let path = lookup::find(program, environment.path())?;
+    // Command::exec also gives SIGPIPE, which the Rust runtime ignores, its default action back.
+    let error = Command::new(&path).arg0(program).args(arguments).env_clear().envs(environment).exec();
+    Err(exec_failure(program, &path, &error))
+}
+
+fn exec_failure(program: &str, path: &Path, error: &io::Error) -> SpawnFailure {
+    let program = program.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound if path.exists() => {
+            SpawnFailure::NotExecutable { program, why: "its interpreter or loader is not in the container".to_owned() }
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SpawnFailure::NotFound { program },
+        _ => SpawnFailure::NotExecutable { program, why: error.to_string() },
+    }
+}

@@ -1,0 +1,105 @@
+//! Making a container: reservation, overlay, configuration, in this order. What is begun and not ended is an
+//! orphan that `gc` removes; what fails is undone here.
+
+use std::fs;
+
+use jiff::Timestamp;
+use rand::Rng as _;
+
+use super::{Container, ContainerRecord, OverlayKind};
+use crate::{
+    ContainerName, Error, Hostname, Paths,
+    error::io_error,
+    image::{BaseReference, Manifest},
+    network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
+    runtime,
+    skeleton::{self, Phase, SkeletonContext},
+    state::{ContainerLock, HostLock, create_directory},
+};
+
+/// What a new container is.
+pub(crate) struct NewContainer<'a> {
+    pub(crate) name: Option<&'a ContainerName>,
+    pub(crate) hostname: Option<&'a Hostname>,
+    pub(crate) privileged: bool,
+    pub(crate) overlay: OverlayKind,
+    pub(crate) manifest: &'a Manifest,
+}
+
+/// Makes a container and puts the skeleton's files of `phase` into it.
+pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    let (lock, reservation, settings) = reserve(paths, new)?;
+    let container = Container { paths: paths.clone(), name: lock.name().clone() };
+    let made = write(paths, new, &reservation).and_then(|record| {
+        let context = SkeletonContext::new(&reservation, &settings, &record.hostname);
+        let files = skeleton::render(paths, phase, &context)?;
+        if files.is_empty() { Ok(()) } else { container.unpack_rendered(&lock, &skeleton::to_tar(&files)?) }
+    });
+    match made {
+        Ok(()) => Ok(container),
+        Err(error) => {
+            if let Err(undo) = runtime::remove(paths, &lock) {
+                tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Reservation, PoolSettings), Error> {
+    let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
+    loop {
+        let name = match new.name {
+            Some(name) => name.clone(),
+            None => random_name(new.manifest),
+        };
+        let lock = ContainerLock::acquire(paths, &name)?;
+        let host = HostLock::acquire(paths)?;
+        let mut store = ReservationStore::open(paths, &host)?;
+        match store.reserve(&name, options) {
+            Ok(reservation) => return Ok((lock, reservation, store.reservations().settings().clone())),
+            Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The image's name, shortened where it must be, and six random letters and digits.
+fn random_name(manifest: &Manifest) -> ContainerName {
+    const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut random = rand::rng();
+    let image: String = manifest.name.as_str().chars().take(40).collect();
+    loop {
+        let end: String = (0..6).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect();
+        if let Ok(name) = format!("{image}-{end}").parse() {
+            return name;
+        }
+    }
+}
+
+fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Result<ContainerRecord, Error> {
+    let name = &reservation.name;
+    runtime::create_overlay(paths, name, new.overlay, reservation.id_range)?;
+    let directory = paths.container(name);
+    create_directory(&directory, 0o700).map_err(io_error("create", &directory))?;
+    let image = BaseReference { name: new.manifest.name.clone(), digest: new.manifest.digest()? };
+    let record = ContainerRecord {
+        name: name.clone(),
+        created: Timestamp::now(),
+        hostname: new.hostname.cloned().unwrap_or_else(|| Hostname::of(name)),
+        privileged: new.privileged,
+        base: new.manifest.base.clone().unwrap_or_else(|| image.clone()),
+        image,
+        layers: new.manifest.layers.iter().map(|layer| layer.digest).collect(),
+        overlay: new.overlay,
+        survives_stop: false,
+        config: new.manifest.config.clone(),
+    };
+    record.store(paths)?;
+    if new.overlay == OverlayKind::Raw {
+        // The record's name in its directory is on disk; the directory's own name must be too.
+        let containers = paths.containers();
+        fs::File::open(&containers).and_then(|file| file.sync_all()).map_err(io_error("sync", &containers))?;
+    }
+    Ok(record)
+}

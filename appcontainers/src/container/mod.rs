@@ -1,0 +1,73 @@
+//! A container: its record, and what can be done with it.
+
+mod archive;
+mod create;
+mod details;
+mod files;
+mod lifecycle;
+mod monitor;
+mod record;
+mod rename;
+mod run;
+mod save;
+mod startup;
+
+pub use archive::ArchiveSource;
+pub(crate) use create::{NewContainer, create};
+pub use details::ContainerDetails;
+pub(crate) use details::details;
+pub use lifecycle::DEFAULT_STOP_TIMEOUT;
+pub use record::{ContainerRecord, OverlayKind};
+pub use save::{SaveOptions, Saved};
+pub use startup::startup_specs;
+
+use crate::{
+    ContainerName, Error, Paths,
+    runtime::{self, RuntimeError},
+    state::ContainerLock,
+};
+
+/// A container by name. It holds no lock: what it stands for may be changed by others between two calls.
+#[derive(Debug, Clone)]
+pub struct Container {
+    paths: Paths,
+    name: ContainerName,
+}
+
+impl Container {
+    /// A container that is there.
+    pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
+        let container = Self { paths: paths.clone(), name: name.clone() };
+        container.record()?;
+        Ok(container)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// Its configuration.
+    pub fn record(&self) -> Result<ContainerRecord, Error> {
+        match ContainerRecord::load(&self.paths, &self.name)? {
+            Some(record) => Ok(record),
+            None => Err(RuntimeError::NoContainer { name: self.name.clone() }.into()),
+        }
+    }
+
+    /// Excludes other commands, and finishes what an earlier one or an ended start left.
+    fn lock(&self) -> Result<ContainerLock, Error> {
+        let lock = ContainerLock::acquire(&self.paths, &self.name)?;
+        rename::complete(&self.paths, &lock)?;
+        runtime::finish(&self.paths, &lock, None)?;
+        Ok(lock)
+    }
+
+    /// Changes the configuration, under the container's lock.
+    fn update(&self, change: impl FnOnce(&mut ContainerRecord) -> Result<(), Error>) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut record = self.record()?;
+        change(&mut record)?;
+        Ok(record.store(&self.paths)?)
+    }
+}

@@ -1,0 +1,79 @@
+//! `containers/NAME/container.json`: what a container is, whether it runs or not.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ContainerName, Hostname, Paths,
+    image::{BaseReference, Digest, ImageConfig},
+    state::{Durability, StateError, Versioned, read, write},
+};
+
+/// How long a container's writable layer lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayKind {
+    /// Until the container is removed.
+    Raw,
+    /// Until the container's first stop, which removes the container.
+    Tmp,
+}
+
+/// A container's configuration. What it holds exclusively stands in its reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its name.
+    pub name: ContainerName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The host name inside.
+    pub hostname: Hostname,
+    /// Whether its root is the host's root.
+    pub privileged: bool,
+    /// The operating system under it.
+    pub base: BaseReference,
+    /// The image that it was made from; the base itself if it was provisioned.
+    pub image: BaseReference,
+    /// The image's layers, the lowest first.
+    pub layers: Vec<Digest>,
+    /// Its writable layer.
+    pub overlay: OverlayKind,
+    /// Whether an ephemeral container outlives its next stop: a restart is under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub survives_stop: bool,
+    /// How its program is run.
+    pub config: ImageConfig,
+}
+
+impl Versioned for ContainerRecord {
+    const KIND: &'static str = "container configuration";
+    const VERSION: u32 = 1;
+}
+
+impl ContainerRecord {
+    /// The record of a container, or `None` if there is no such container.
+    pub fn load(paths: &Paths, name: &ContainerName) -> Result<Option<Self>, StateError> {
+        read(&paths.container(name).join("container.json"))
+    }
+
+    /// Writes the record to its container's directory.
+    pub fn store(&self, paths: &Paths) -> Result<(), StateError> {
+        self.store_in(paths, &self.name)
+    }
+
+    /// Writes the record to the directory of `directory_of`, which differs from the record's name while the container
+    /// is being renamed.
+    pub(super) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
+        write(&paths.container(directory_of).join("container.json"), self, self.overlay.durability())
+    }
+}
+
+impl OverlayKind {
+    /// Whether the container survives a power cut; an ephemeral one need not.
+    pub(crate) fn durability(self) -> Durability {
+        match self {
+            OverlayKind::Raw => Durability::Durable,
+            OverlayKind::Tmp => Durability::Volatile,
+        }
+    }
+}

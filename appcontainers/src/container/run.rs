@@ -1,0 +1,64 @@
+//! Foreground commands.
+
+use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
+
+use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
+use crate::{
+    Error,
+    process::{Command, Connection, ConnectionError, RunError, RunStreams, follow},
+    runtime::{RuntimeError, StartMode, Status},
+};
+
+impl Container {
+    /// Runs a command with this program's own standard input and output. A container that is stopped is started for
+    /// it, without its startup commands, and stopped when the last such command has ended.
+    pub fn run(&self, command: impl Into<Command>) -> Result<ExitStatus, Error> {
+        self.run_with(command.into(), RunStreams::inherit().map_err(|source| self.run_error(RunError::Input(source)))?)
+    }
+
+    /// Runs a command with these streams; otherwise as [`Container::run`].
+    pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
+        let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
+        let log = self.paths.container_log(&self.name);
+        let (mut connection, accepted) = self.begin_run(spec)?;
+        match follow(&mut connection, accepted, &log, streams) {
+            Ok(status) => Ok(status),
+            Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
+            Err(error) => Err(self.run_error(error)),
+        }
+    }
+
+    /// Asks for the command in the container that runs, or in one started for it.
+    fn begin_run(&self, spec: ProcessSpec) -> Result<(Connection, (ProcessId, u64)), Error> {
+        loop {
+            let lock = self.lock()?;
+            let status = self.status()?;
+            let (mut connection, lock) = match status {
+                Status::Running => (monitor::connect(&self.paths, &self.name)?, None),
+                Status::Stopped | Status::Ended => {
+                    (monitor::spawn(&self.paths, &self.name, StartMode::Full, false)?, Some(lock))
+                }
+                Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
+            };
+            // Sent before the container is ready: the monitor takes it the moment it is.
+            let request = FromClient::Run { spec: spec.clone(), stop_after: status != Status::Running };
+            let sent = connection.send(&request, &[]);
+            if let Some(lock) = &lock {
+                monitor::wait_ready(&self.paths, lock, &mut connection)?;
+            }
+            match sent.and_then(|()| connection.wait_accepted(monitor::READY_TIMEOUT)) {
+                Ok(accepted) => return Ok((connection, accepted)),
+                // It is on its way down: when it is there, start it again.
+                Err(ConnectionError::Ended | ConnectionError::Stopping) => {
+                    drop(lock);
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                }
+                Err(source) => return Err(self.run_error(source.into())),
+            }
+        }
+    }
+
+    pub(super) fn run_error(&self, source: RunError) -> Error {
+        Error::Run { name: self.name.clone(), source }
+    }
+}

@@ -1,0 +1,194 @@
+//! What can go wrong, over all of the library.
+
+use std::{io, path::PathBuf};
+
+use appcontainers_wire::SpawnFailure;
+
+use crate::{
+    ContainerName, ImageName,
+    process::{ConnectionError, RunError},
+    runtime::RuntimeError,
+};
+
+/// Why the library could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Starting, stopping or clearing up.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A foreground command's end is not known.
+    #[error("cannot run the command in container {name}")]
+    Run {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
+    /// A foreground command was not started.
+    #[error("container {name}: {failure}")]
+    NotStarted {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        failure: SpawnFailure,
+    },
+    /// A file operation in the container failed.
+    #[error("container {name}: {said}")]
+    FileOperation {
+        /// The container.
+        name: ContainerName,
+        /// What the agent said.
+        said: String,
+    },
+    /// A container that must not run does.
+    #[error("container {name} is running; stop it first: appc stop -c {name}")]
+    MustBeStopped {
+        /// The container.
+        name: ContainerName,
+    },
+    /// No image has this name.
+    #[error("there is no image {name} in the store; `appc image ls` lists them, `appc load-image FILE.aimg` adds one")]
+    UnknownImage {
+        /// The name.
+        name: ImageName,
+    },
+    /// No base has this name.
+    #[error("there is no base {name}; build it: appc base build {name}, or list those that are there: appc base ls")]
+    UnknownBase {
+        /// The name.
+        name: ImageName,
+    },
+    /// An image or a base that something is made from.
+    #[error("{name} is used by {user}; remove that first")]
+    ImageUsed {
+        /// The image or base.
+        name: ImageName,
+        /// A container or an image.
+        user: String,
+    },
+    /// There is no such startup command.
+    #[error("container {name} has no startup command number {index}; it has {count} (`appc startup-command ls`)")]
+    NoStartupCommand {
+        /// The container.
+        name: ContainerName,
+        /// The number that was asked for, from 1.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// An image's files have what can't be stored.
+    #[error("a file system call failed: cannot {action} {}", path.display())]
+    Io {
+        /// The step.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A startup command that can't be kept.
+    #[error("a startup command is empty or holds a control character: {command:?}")]
+    BadStartupCommand {
+        /// The command.
+        command: String,
+    },
+    /// The monitor of a container.
+    #[error("container {name}")]
+    Monitor {
+        /// The container.
+        name: ContainerName,
+        /// What went wrong.
+        #[source]
+        source: ConnectionError,
+    },
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] crate::state::LockError),
+    /// A state file.
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
+    /// A reservation.
+    #[error(transparent)]
+    Reservation(#[from] crate::network::ReservationError),
+    /// No recipe has this name.
+    #[error("there is no recipe {recipe}; `appc base recipes` lists them")]
+    UnknownRecipe {
+        /// What was asked for.
+        recipe: String,
+    },
+    /// An archive that can't be loaded.
+    #[error("cannot load {}", archive.display())]
+    Archive {
+        /// The archive.
+        archive: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::archive::ArchiveError,
+    },
+    /// A container's files can't be packed.
+    #[error("cannot pack the files of container {name}")]
+    Pack {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::image::pack::PackError,
+    },
+    /// An image can't be written.
+    #[error("cannot save {}", dest.display())]
+    Save {
+        /// Where.
+        dest: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::image::AimgError,
+    },
+    /// A file's name gives no image name.
+    #[error("the name of {} is no name for an image; give one: --name NAME", dest.display())]
+    NoImageName {
+        /// The file.
+        dest: PathBuf,
+    },
+    /// A thin image needs to know the base's layers.
+    #[error("base {name} ({digest}) is not in the store any more: save a full image, or import that base again")]
+    BaseGone {
+        /// The base.
+        name: ImageName,
+        /// Its digest.
+        digest: crate::image::Digest,
+    },
+    /// Setting the host up, or undoing that.
+    #[error(transparent)]
+    Setup(#[from] crate::setup::SetupError),
+    /// A skeleton.
+    #[error(transparent)]
+    Skeleton(#[from] crate::skeleton::SkeletonError),
+    /// The image store.
+    #[error(transparent)]
+    Store(#[from] crate::image::StoreError),
+    /// An image's file.
+    #[error(transparent)]
+    Aimg(#[from] crate::image::AimgError),
+    /// A manifest.
+    #[error(transparent)]
+    Manifest(#[from] crate::image::ManifestError),
+}
+
+impl Error {
+    /// The exit code that a shell gives when a command fails for this reason: 127 not found, 126 not executable.
+    pub fn shell_code(&self) -> Option<u8> {
+        match self {
+            Error::NotStarted { failure, .. } => Some(failure.shell_code()),
+            _ => None,
+        }
+    }
+}
+
+/// For `map_err`: a step failed.
+pub(crate) fn io_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+    let path = path.into();
+    move |source| Error::Io { action, path, source }
+}

@@ -1,0 +1,133 @@
+//! One question to the kernel over netlink(7) and its answer, where starting `ip` or `nft` would take
+//! milliseconds that a start does not have.
+
+use std::{io, net::Ipv4Addr, time::Duration};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto, socket_with,
+        sockopt,
+    },
+};
+
+// linux/netlink.h
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLMSG_ERROR: u16 = 2;
+const HEADER_BYTES: usize = 16;
+// linux/rtnetlink.h; the routes' protocol is number 0, which rustix calls none
+const NETLINK_ROUTE: Option<Protocol> = None;
+const RTM_DELROUTE: u16 = 25;
+const RT_TABLE_MAIN: u8 = 254;
+const RT_SCOPE_NOWHERE: u8 = 255;
+const RTA_DST: u16 = 1;
+// linux/netfilter/nfnetlink.h, nf_tables.h; NFPROTO_INET is in linux/netfilter.h
+const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
+const NFTA_TABLE_NAME: u16 = 1;
+const NFPROTO_INET: u8 = 1;
+const AF_INET: u8 = 2;
+
+/// Removes the route to one address from the main table; `false` if there was none.
+pub fn delete_route(to: Ipv4Addr) -> io::Result<bool> {
+    match ask(NETLINK_ROUTE, &delete_route_message(to)) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is an nftables table of this name in the family inet.
+pub(super) fn has_table(name: &str) -> io::Result<bool> {
+    match ask(Some(netlink::NETFILTER), &get_table_message(name)) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn delete_route_message(to: Ipv4Addr) -> Vec<u8> {
+    // struct rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags.
+    let mut body = vec![AF_INET, 32, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0, 0, 0, 0];
+    push_attribute(&mut body, RTA_DST, &to.octets());
+    message(RTM_DELROUTE, NLM_F_REQUEST | NLM_F_ACK, &body)
+}
+
+fn get_table_message(name: &str) -> Vec<u8> {
+    // struct nfgenmsg: family, version, resource.
+    let mut body = vec![NFPROTO_INET, 0, 0, 0];
+    push_attribute(&mut body, NFTA_TABLE_NAME, format!("{name}\0").as_bytes());
+    message(NFT_MSG_GETTABLE, NLM_F_REQUEST, &body)
+}
+
+/// Appends an attribute: its length without padding, its kind, its value, padded to four bytes.
+fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
+    body.extend_from_slice(&kind.to_ne_bytes());
+    body.extend_from_slice(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = (HEADER_BYTES + body.len()) as u32;
+    let (sequence, port) = (1u32, 0u32);
+    [
+        length.to_ne_bytes().as_slice(),
+        &kind.to_ne_bytes(),
+        &flags.to_ne_bytes(),
+        &sequence.to_ne_bytes(),
+        &port.to_ne_bytes(),
+        body,
+    ]
+    .concat()
+}
+
+/// Sends one message and takes the first answer: an error (0 is the acknowledgement) or what was asked for.
+fn ask(protocol: Option<Protocol>, message: &[u8]) -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+    // The kernel answers while it takes the message; this is for a kernel that does not.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(5)))?;
+    sendto(&socket, message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0; 4096];
+    let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
+    understand(&answer[..length])
+}
+
+fn understand(answer: &[u8]) -> Result<(), Errno> {
+    let (Some(kind), Some(code)) = (answer.get(4..6), answer.get(HEADER_BYTES..HEADER_BYTES + 4)) else {
+        return Err(Errno::PROTO);
+    };
+    if kind != NLMSG_ERROR.to_ne_bytes() {
+        return Ok(());
+    }
+    match code.try_into().map(i32::from_ne_bytes) {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(Errno::from_raw_os_error(-code)),
+        Err(_) => Err(Errno::PROTO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_laid_out_as_the_kernel_reads_it() {
+        let bytes = delete_route_message(Ipv4Addr::new(10, 1, 2, 3));
+        assert_eq!(bytes.len(), 36);
+        assert_eq!(bytes[..4], 36u32.to_ne_bytes());
+        assert_eq!(bytes[28..], [8u16.to_ne_bytes(), 1u16.to_ne_bytes(), [10, 1], [2, 3]].concat());
+        let bytes = get_table_message("appc");
+        assert_eq!((bytes.len(), &bytes[20..22]), (32, &9u16.to_ne_bytes()[..]), "length without padding");
+        assert_eq!(&bytes[24..], b"appc\0\0\0\0");
+    }
+
+    #[test]
+    fn an_answer_is_a_result_and_half_an_answer_is_an_error() {
+        let answer = |kind: u16, code: i32| [&[0; 4][..], &kind.to_ne_bytes(), &[0; 10], &code.to_ne_bytes()].concat();
+        assert_eq!(understand(&answer(NLMSG_ERROR, 0)), Ok(()));
+        assert_eq!(understand(&answer(NLMSG_ERROR, -3)), Err(Errno::SRCH));
+        assert_eq!(understand(&answer(0xa00, 1)), Ok(()));
+        assert_eq!(understand(&answer(NLMSG_ERROR, 0)[..18]), Err(Errno::PROTO));
+    }
+}

@@ -1,0 +1,481 @@
+//! What containers hold exclusively until they are removed: name, address, MAC, id range.
+//!
+//! `resources.json` is a snapshot, `resources.journal` what changed since: a reservation costs one
+//! appended line however many there are. Entries are numbered and the snapshot says which is its last,
+//! so a kill at any step of folding the journal into the snapshot harms nothing:
+//!
+//! ```text
+//! snapshot s0 + journal 1..n   ->  snapshot sn written, renamed   ->  journal replaced by an empty one
+//!                                  (killed here: 1..n are read again and passed over)
+//! ```
+//!
+//! Writing needs the host's lock. Reading needs none: the journal is read before the snapshot, so what
+//! was folded in between is in the snapshot.
+
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use ipnetwork::Ipv4Network;
+use jiff::Timestamp;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    IdRange, MacAddress, SubordinateIds, SubordinateIdsError, address,
+    journal::{self, Change, Entry, Journal},
+    mac,
+    record::Held,
+    snapshot::{self, Header},
+};
+use crate::{
+    ContainerName, Paths,
+    state::{Durability, HostLock, StateError},
+};
+
+/// The journal is folded when it is longer than the snapshot, and than this.
+const FOLD_AT_LEAST_BYTES: u64 = 64 * 1024;
+
+/// What one container holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The container.
+    pub name: ContainerName,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its interface's address.
+    pub mac: MacAddress,
+    /// Its ids on the host; a privileged container has none.
+    pub id_range: Option<IdRange>,
+    /// When it was reserved.
+    pub created: Timestamp,
+}
+
+/// Out of what reservations are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolSettings {
+    /// The containers' network.
+    pub subnet: Ipv4Network,
+    /// The host's address in it.
+    pub gateway: Ipv4Addr,
+    /// The host's ids that stand for containers' ids.
+    pub id_pool: IdPool,
+}
+
+impl PoolSettings {
+    /// The subnet with its first address as gateway.
+    pub fn new(subnet: Ipv4Network, id_pool: IdPool) -> Self {
+        Self { subnet, gateway: address::gateway_of(subnet), id_pool }
+    }
+}
+
+/// A row of ids out of which containers get their ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdPool {
+    /// The first.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl IdPool {
+    /// The ids.
+    pub fn ids(&self) -> Range<u32> {
+        self.base..self.base.saturating_add(self.count)
+    }
+}
+
+/// How to reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReserveOptions {
+    /// Without an id range of its own.
+    pub privileged: bool,
+    /// Whether the reservation survives a power cut; an ephemeral container's need not.
+    pub durability: Durability,
+}
+
+/// Why something could not be reserved or released.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReservationError {
+    /// There is no subnet to reserve from.
+    #[error("{} is missing: the host is not set up; run `appc setup`", path.display())]
+    NotSetUp {
+        /// Where the reservations would be.
+        path: PathBuf,
+    },
+    /// The name belongs to another container.
+    #[error("the name {name} is taken; choose another, or remove its container: appc rm {name}")]
+    Taken {
+        /// The name.
+        name: ContainerName,
+    },
+    /// No container has this name.
+    #[error("there is no container {name}; `appc ls` lists those that are there")]
+    Unknown {
+        /// The name.
+        name: ContainerName,
+    },
+    /// Every address is reserved.
+    #[error(
+        "all addresses of {subnet} are reserved ({held} containers); remove containers that are not needed (appc ls, appc rm)"
+    )]
+    AddressesExhausted {
+        /// The containers' network.
+        subnet: Ipv4Network,
+        /// How many containers there are.
+        held: usize,
+    },
+    /// Every id range is reserved.
+    #[error(
+        "all {ranges} id ranges from {first} on are reserved; remove containers that are not needed (appc ls, appc rm)"
+    )]
+    IdsExhausted {
+        /// How many there are.
+        ranges: u32,
+        /// The first id of the pool.
+        first: u32,
+    },
+    /// Root may not use the ids that setup chose.
+    #[error("/etc/subuid and /etc/subgid no longer give root ids {first} to {last} alone; run `appc setup`")]
+    IdsNotGranted {
+        /// The first id of the pool.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+    /// `/etc/subuid` or `/etc/subgid` can't be read.
+    #[error(transparent)]
+    SubordinateIds(#[from] SubordinateIdsError),
+    /// The host's interfaces can't be listed.
+    #[error("cannot read the interfaces' addresses in {}", path.display())]
+    Interfaces {
+        /// Where they are.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The snapshot or the journal can't be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A line of the journal that is not its last is not what was written.
+    #[error(
+        "{}: line {line} is damaged; remove that line, then `appc doctor` shows containers that lost their reservation",
+        path.display()
+    )]
+    JournalDamaged {
+        /// The journal.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// The journal does not follow from the snapshot.
+    #[error(
+        "{}: entry {seq} does not fit what is before it; restore resources.json and resources.journal from one backup",
+        path.display()
+    )]
+    JournalOutOfStep {
+        /// The journal.
+        path: PathBuf,
+        /// The entry's number.
+        seq: u64,
+    },
+}
+
+/// All reservations, as a reader without a lock sees them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reservations {
+    header: Header,
+    held: HashMap<ContainerName, Held>,
+    /// The number of the last change.
+    seq: u64,
+}
+
+impl Reservations {
+    /// Reads them; needs no lock.
+    pub fn read(paths: &Paths) -> Result<Self, ReservationError> {
+        // A writer may cut off a torn tail and write over it just while this reads: that looks like damage once.
+        Self::try_read(paths).or_else(|error| match error {
+            ReservationError::JournalDamaged { .. } => Self::try_read(paths),
+            error => Err(error),
+        })
+    }
+
+    fn try_read(paths: &Paths) -> Result<Self, ReservationError> {
+        let journal_path = journal_path(paths);
+        let journal = journal::read_bytes(&journal_path)?;
+        let (entries, _) = journal::parse(&journal_path, &journal)?;
+        let (reservations, _) = Self::from_snapshot(&paths.resources())?;
+        reservations.replay(&journal_path, &entries)
+    }
+
+    /// The container's reservation.
+    pub fn get(&self, name: &ContainerName) -> Option<Reservation> {
+        self.held.get(name).map(|held| held.reservation(name))
+    }
+
+    /// All, by name.
+    pub fn list(&self) -> Vec<Reservation> {
+        let mut all: Vec<_> = self.held.iter().map(|(name, held)| held.reservation(name)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Out of what they are made.
+    pub fn settings(&self) -> &PoolSettings {
+        &self.header.settings
+    }
+
+    fn from_snapshot(path: &Path) -> Result<(Self, u64), ReservationError> {
+        let bytes = snapshot::read_bytes(path)?.ok_or_else(|| ReservationError::NotSetUp { path: path.to_owned() })?;
+        let (header, records) = snapshot::parse(path, &bytes)?;
+        let mut held = HashMap::with_capacity(records.len() + 1);
+        for record in records {
+            let (name, one) = record.try_into().map_err(|source| snapshot::malformed(path, source))?;
+            held.insert(name, one);
+        }
+        let seq = header.folded;
+        Ok((Self { header, held, seq }, bytes.len() as u64))
+    }
+
+    fn replay(mut self, path: &Path, entries: &[Entry<'_>]) -> Result<Self, ReservationError> {
+        let folded = self.header.folded;
+        for entry in entries.iter().filter(|entry| entry.seq > folded) {
+            let out_of_step = || ReservationError::JournalOutOfStep { path: path.to_owned(), seq: entry.seq };
+            if entry.seq != self.seq + 1 {
+                return Err(out_of_step());
+            }
+            self.apply(entry).ok_or_else(out_of_step)?;
+        }
+        Ok(self)
+    }
+
+    /// `None` if the change can't be made of what is there.
+    fn apply(&mut self, entry: &Entry<'_>) -> Option<()> {
+        match entry.change {
+            Change::Reserve(record) => {
+                let (name, held) = record.try_into().ok()?;
+                self.header.cursor.ip = Some(held.ip);
+                self.header.cursor.id_base = record.id_base.or(self.header.cursor.id_base);
+                self.held.insert(name, held).is_none().then_some(())?;
+            }
+            Change::Release(name) => {
+                self.held.remove(&name.parse::<ContainerName>().ok()?)?;
+            }
+            Change::Rename { from, to } => {
+                let held = self.held.remove(&from.parse::<ContainerName>().ok()?)?;
+                self.held.insert(to.parse().ok()?, held).is_none().then_some(())?;
+            }
+        }
+        self.seq = entry.seq;
+        Some(())
+    }
+}
+
+/// All reservations, to be changed by who has the host's lock.
+#[derive(Debug)]
+pub struct ReservationStore<'lock> {
+    all: Reservations,
+    journal: Journal,
+    snapshot_path: PathBuf,
+    snapshot_bytes: u64,
+    veth_prefix: String,
+    /// Read when first needed.
+    ids: Option<SubordinateIds>,
+    _lock: &'lock HostLock,
+}
+
+impl<'lock> ReservationStore<'lock> {
+    /// Reads the reservations, and cuts off what a killed writer left.
+    pub fn open(paths: &Paths, lock: &'lock HostLock) -> Result<Self, ReservationError> {
+        let path = journal_path(paths);
+        let bytes = journal::read_bytes(&path)?;
+        let (entries, sound) = journal::parse(&path, &bytes)?;
+        let snapshot_path = paths.resources();
+        let (all, snapshot_bytes) = Reservations::from_snapshot(&snapshot_path)?;
+        let all = all.replay(&path, &entries)?;
+        let journal = Journal::open(path, bytes.len(), sound)?;
+        let veth_prefix = super::veth_prefix(paths);
+        Ok(Self { all, journal, snapshot_path, snapshot_bytes, veth_prefix, ids: None, _lock: lock })
+    }
+
+    /// Makes the store, without reservations; one that is there keeps them and gets these settings.
+    /// What is reserved already stays as it is, also if it is not in the new subnet.
+    pub fn create(paths: &Paths, lock: &'lock HostLock, settings: PoolSettings) -> Result<Self, ReservationError> {
+        match Self::open(paths, lock) {
+            Ok(mut store) => {
+                store.all.header.settings = settings;
+                store.fold()?;
+                Ok(store)
+            }
+            Err(ReservationError::NotSetUp { .. }) => {
+                // A journal without a snapshot is of no use, and its numbers would be in the way.
+                let mut journal = Journal::open(journal_path(paths), 0, 0)?;
+                journal.clear()?;
+                let mut header = Header::new(settings);
+                header.cursor.id_base = Some(last_id_base(paths, &header.settings.id_pool));
+                snapshot::write(&paths.resources(), &header, &[])?;
+                Self::open(paths, lock)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is reserved.
+    pub fn reservations(&self) -> &Reservations {
+        &self.all
+    }
+
+    /// The container's reservation.
+    pub fn get(&self, name: &ContainerName) -> Option<Reservation> {
+        self.all.get(name)
+    }
+
+    /// All, by name.
+    pub fn list(&self) -> Vec<Reservation> {
+        self.all.list()
+    }
+
+    /// A name that nobody has: `prefix`, `-`, and six random letters and digits.
+    pub fn unused_name(&self, prefix: &ContainerName) -> ContainerName {
+        const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut random = rand::rng();
+        loop {
+            let end: String = (0..6).map(|_| LETTERS[random.random_range(0..LETTERS.len())] as char).collect();
+            let start = &prefix.as_str()[..prefix.as_str().len().min(56)];
+            match format!("{start}-{end}").parse() {
+                Ok(name) if !self.all.held.contains_key(&name) => return name,
+                _ => {}
+            }
+        }
+    }
+
+    /// Reserves an address, a MAC and, unless it is privileged, an id range for the container.
+    pub fn reserve(&mut self, name: &ContainerName, options: ReserveOptions) -> Result<Reservation, ReservationError> {
+        if self.all.held.contains_key(name) {
+            return Err(ReservationError::Taken { name: name.clone() });
+        }
+        let held = Held {
+            ip: self.free_address()?,
+            mac: self.free_mac()?,
+            id_range: if options.privileged { None } else { Some(self.free_id_range()?) },
+            created: now(),
+        };
+        self.commit(Change::Reserve(held.record(name)), options.durability)?;
+        Ok(held.reservation(name))
+    }
+
+    /// Gives back what the container holds.
+    pub fn release(&mut self, name: &ContainerName, durability: Durability) -> Result<(), ReservationError> {
+        if !self.all.held.contains_key(name) {
+            return Err(ReservationError::Unknown { name: name.clone() });
+        }
+        self.commit(Change::Release(name.as_str()), durability)
+    }
+
+    /// Gives the container another name; all else it holds stays.
+    pub fn rename(
+        &mut self,
+        from: &ContainerName,
+        to: &ContainerName,
+        durability: Durability,
+    ) -> Result<(), ReservationError> {
+        if !self.all.held.contains_key(from) {
+            return Err(ReservationError::Unknown { name: from.clone() });
+        }
+        if self.all.held.contains_key(to) {
+            return Err(ReservationError::Taken { name: to.clone() });
+        }
+        self.commit(Change::Rename { from: from.as_str(), to: to.as_str() }, durability)
+    }
+
+    fn free_address(&self) -> Result<Ipv4Addr, ReservationError> {
+        let PoolSettings { subnet, gateway, .. } = self.all.header.settings;
+        let taken = self.all.held.values().map(|held| held.ip);
+        address::next_free(subnet, gateway, self.all.header.cursor.ip, taken)
+            .ok_or(ReservationError::AddressesExhausted { subnet, held: self.all.count() })
+    }
+
+    fn free_mac(&self) -> Result<MacAddress, ReservationError> {
+        let interfaces = Path::new("/sys/class/net");
+        loop {
+            let mac = MacAddress::random();
+            let is_on_host = mac::is_on_host(mac, interfaces, &self.veth_prefix)
+                .map_err(|source| ReservationError::Interfaces { path: interfaces.to_owned(), source })?;
+            if !is_on_host && self.all.held.values().all(|held| held.mac != mac) {
+                return Ok(mac);
+            }
+        }
+    }
+
+    fn free_id_range(&mut self) -> Result<IdRange, ReservationError> {
+        let ids = match self.ids.take() {
+            Some(ids) => ids,
+            None => SubordinateIds::of_host()?,
+        };
+        let ids = self.ids.insert(ids);
+        let pool = self.all.header.settings.id_pool.ids();
+        let last = self.all.header.cursor.id_base.and_then(IdRange::new);
+        let taken = self.all.held.values().filter_map(|held| held.id_range);
+        ids.next_free(&pool, last, taken).ok_or_else(|| {
+            let ranges = pool.len() as u32 / IdRange::COUNT;
+            if ids.next_free(&pool, None, std::iter::empty()).is_some() {
+                ReservationError::IdsExhausted { ranges, first: pool.start }
+            } else {
+                ReservationError::IdsNotGranted { first: pool.start, last: pool.end.saturating_sub(1) }
+            }
+        })
+    }
+
+    fn commit(&mut self, change: Change<'_>, durability: Durability) -> Result<(), ReservationError> {
+        let entry = Entry { seq: self.all.seq + 1, change };
+        self.journal.append(&entry, durability)?;
+        // It was checked against what is there before it was written.
+        let _ = self.all.apply(&entry);
+        if self.journal.length() > FOLD_AT_LEAST_BYTES.max(self.snapshot_bytes)
+            && let Err(error) = self.fold()
+        {
+            // The change is made all the same; the next one tries again.
+            tracing::warn!(%error, "cannot fold the journal of reservations");
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self) -> Result<(), ReservationError> {
+        self.all.header.folded = self.all.seq;
+        let mut all: Vec<_> = self.all.held.iter().map(|(name, held)| held.record(name)).collect();
+        all.sort_by_key(|record| record.ip);
+        self.snapshot_bytes = snapshot::write(&self.snapshot_path, &self.all.header, &all)?;
+        self.journal.clear()
+    }
+}
+
+/// Where the search for a free id range begins. Another state directory on this host may share the pool
+/// without knowing of this one, so each begins at a place of its own.
+fn last_id_base(paths: &Paths, pool: &IdPool) -> u32 {
+    let ranges = pool.count / IdRange::COUNT;
+    let tag = u32::from_str_radix(&paths.tag(), 16).unwrap_or_default();
+    pool.base + tag.checked_rem(ranges).unwrap_or_default() * IdRange::COUNT
+}
+
+fn journal_path(paths: &Paths) -> PathBuf {
+    paths.resources().with_extension("journal")
+}
+
+/// Now, in whole seconds: nobody needs more, and files are shorter.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

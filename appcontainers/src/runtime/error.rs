@@ -1,0 +1,139 @@
+//! Why a container could not be started or cleared up.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use super::programs::ProgramMissing;
+use crate::{ContainerName, image::Digest, process::ConnectionError, state::StateError};
+
+/// Why the runtime could not start or stop a container.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// No container has this name.
+    #[error("there is no container {name}; `appc ls` lists them")]
+    NoContainer {
+        /// The name.
+        name: ContainerName,
+    },
+    /// It runs.
+    #[error("container {name} is already running")]
+    Running {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Another command is starting it, or works on its files.
+    #[error("container {name} is busy: another command starts it or works on its files; try again when that has ended")]
+    Busy {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A layer is gone from the store.
+    #[error("layer {digest} of container {name} is not in the store; load the image that has it")]
+    LayerMissing {
+        /// The container.
+        name: ContainerName,
+        /// The layer.
+        digest: Digest,
+    },
+    /// A layer can't be mounted.
+    #[error("cannot mount layer {digest} at {}", target.display())]
+    MountLayer {
+        /// The layer.
+        digest: Digest,
+        /// Where.
+        target: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A layer can't be shown with the container's ids.
+    #[error(
+        "cannot map the ids of layer {digest} for container {name}: this kernel has no id-mapped squashfs mounts \
+         (`appc doctor` tries it); use a kernel of 6.12 or newer, or `appc provision --privileged`"
+    )]
+    NoIdMappedLayers {
+        /// The container.
+        name: ContainerName,
+        /// The layer.
+        digest: Digest,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The overlay can't be mounted.
+    #[error("cannot mount the overlay of {name} on {}", target.display())]
+    MountOverlay {
+        /// The container.
+        name: ContainerName,
+        /// Where.
+        target: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A step on the host failed.
+    #[error("cannot {action} {}", path.display())]
+    Host {
+        /// The step.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// liblxc could not start the container.
+    #[error("liblxc: {said}")]
+    Lxc {
+        /// The container.
+        name: ContainerName,
+        /// What liblxc logged, or what it returned.
+        said: String,
+    },
+    /// The start failed; the monitor says why.
+    #[error("cannot start container {name}: {said}")]
+    NotStarted {
+        /// The container.
+        name: ContainerName,
+        /// The monitor's words.
+        said: String,
+    },
+    /// The container did not end.
+    #[error("container {name} did not stop within {} s; `appc rm -f` kills it", waited.as_secs())]
+    NotStopped {
+        /// The container.
+        name: ContainerName,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A program of ours is missing.
+    #[error(transparent)]
+    Program(#[from] ProgramMissing),
+    /// A state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] crate::state::LockError),
+    /// A reservation.
+    #[error(transparent)]
+    Reservation(#[from] crate::network::ReservationError),
+    /// A skeleton.
+    #[error(transparent)]
+    Skeleton(#[from] crate::skeleton::SkeletonError),
+    /// The monitor of the container.
+    #[error("container {name}")]
+    Monitor {
+        /// The container.
+        name: ContainerName,
+        /// What went wrong.
+        #[source]
+        source: ConnectionError,
+    },
+}
+
+/// For `map_err`: a step on the host failed.
+pub(crate) fn host_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> RuntimeError {
+    let path = path.into();
+    move |source| RuntimeError::Host { action, path, source }
+}

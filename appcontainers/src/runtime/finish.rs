@@ -1,0 +1,102 @@
+//! Clearing up after a start: what the container left on the host, and an ephemeral container itself.
+//!
+//! Whoever finds a start ended may do it, with the container's lock held: the reaper that LXC's monitor runs, the
+//! command that stopped the container, or the next command at all. Doing it twice is harmless.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use appcontainers_sys::mount;
+
+use super::{
+    RuntimeError, StartMode, StartRecord, Status, cgroup, error::host_error, rootfs::overlay_dir, start::start_cgroup,
+};
+use crate::{
+    ContainerName, Paths,
+    container::{ContainerRecord, OverlayKind},
+    network::{ReservationError, ReservationStore},
+    state::{ContainerLock, Durability, HostLock},
+};
+
+/// How long LXC's monitor may take to end after its hook.
+const LXC_MONITOR_END: Duration = Duration::from_secs(10);
+
+/// Clears up after the container's last start if that has ended. `only` names the start that the caller means:
+/// another one is left alone. Returns the container's status afterwards.
+pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result<Status, RuntimeError> {
+    let name = lock.name();
+    let Some(start) = StartRecord::load(paths, name)? else { return Ok(Status::Stopped) };
+    if only.is_some_and(|id| id != start.id) {
+        return Ok(start.status());
+    }
+    match start.status() {
+        Status::Ended => {}
+        status => return Ok(status),
+    }
+    if start.init.is_none() {
+        // The monitor died while liblxc worked: what came of that is not known.
+        cgroup::destroy(&start.cgroup).map_err(host_error("remove cgroup", &start.cgroup))?;
+    }
+    let record = ContainerRecord::load(paths, name)?;
+    let ephemeral = record.as_ref().is_some_and(|record| record.overlay == OverlayKind::Tmp && !record.survives_stop);
+    if start.mode == StartMode::Full && ephemeral {
+        remove(paths, lock)?;
+    } else {
+        remove_run_directory(paths, name)?;
+    }
+    Ok(Status::Stopped)
+}
+
+/// What LXC's monitor has run when a container is gone: clears up after that start, then, when LXC's monitor has ended
+/// too, removes the start's cgroups.
+pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), RuntimeError> {
+    cgroup::leave().map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
+    let lock = ContainerLock::acquire(paths, name)?;
+    finish(paths, &lock, Some(start_id))?;
+    drop(lock);
+    let cgroup = start_cgroup(paths, name, start_id);
+    cgroup::remove_when_empty(&cgroup, LXC_MONITOR_END).map_err(host_error("remove cgroup", cgroup))
+}
+
+/// Removes a container that does not run: configuration, log, overlay, run directory and, last, its reservation.
+pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
+    let name = lock.name();
+    remove_tree(&paths.container(name))?;
+    for kind in [OverlayKind::Raw, OverlayKind::Tmp] {
+        remove_tree(&overlay_dir(paths, name, kind))?;
+    }
+    remove_run_directory(paths, name)?;
+    let host = HostLock::acquire(paths)?;
+    match ReservationStore::open(paths, &host)?.release(name, Durability::Durable) {
+        Ok(()) | Err(ReservationError::Unknown { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
+    let directory = paths.container_run(name);
+    // Only a start that died before it had a mount namespace of its own could leave a mount here.
+    let root = directory.join("root");
+    if mount::is_mount_point(&root).map_err(host_error("look at", &root))? {
+        mount::unmount_lazily(&root).map_err(host_error("unmount", &root))?;
+    }
+    // The record goes last: while it is there, the next command comes here again.
+    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        if entry.file_name() != "start.json" {
+            remove_tree(&entry.path())?;
+        }
+    }
+    remove_tree(&directory)
+}
+
+/// Removes a file or a directory with all in it; nothing there is fine. Symbolic links are not followed.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), RuntimeError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(status) if status.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(host_error("remove", path)),
+    }
+}

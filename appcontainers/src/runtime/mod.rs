@@ -1,0 +1,24 @@
+//! Starting a container and clearing up after it.
+
+pub(crate) mod cgroup;
+mod error;
+mod finish;
+mod layer_mount;
+mod lxc_config;
+pub mod programs;
+pub(crate) mod rootfs;
+mod seccomp;
+mod start;
+mod start_files;
+mod start_record;
+
+pub use cgroup::prewarm;
+pub use error::RuntimeError;
+pub(crate) use error::host_error;
+pub use finish::{finish, reap};
+pub(crate) use finish::{remove, remove_tree};
+pub(crate) use layer_mount::{mount_layer, unmount_layer};
+pub use lxc_config::{CAPABILITIES, DEFAULT_PIDS_LIMIT};
+pub(crate) use rootfs::{create_overlay, overlay_dir};
+pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, set_frozen};
+pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};

@@ -1,0 +1,41 @@
+//! Where the programs are that a start needs.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// A program of ours that is not where it should be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot find {name}: looked in {}; install it there or name its directory in APPC_LIBEXEC",
+    searched.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+)]
+pub struct ProgramMissing {
+    name: &'static str,
+    searched: Vec<PathBuf>,
+}
+
+/// The monitor's file.
+pub fn monitor() -> Result<PathBuf, ProgramMissing> {
+    find("appc-monitor")
+}
+
+/// The agent's file: static, and never run on the host.
+pub fn agent() -> Result<PathBuf, ProgramMissing> {
+    find("appc-agent")
+}
+
+/// In `APPC_LIBEXEC`, beside this program, in `libexec/appcontainers` beside its `bin`, then where packages put it.
+fn find(name: &'static str) -> Result<PathBuf, ProgramMissing> {
+    let mut directories: Vec<PathBuf> = env::var_os("APPC_LIBEXEC").map(PathBuf::from).into_iter().collect();
+    if let Some(own) = env::current_exe().ok().as_deref().and_then(Path::parent) {
+        directories.push(own.to_owned());
+        directories.extend(own.parent().map(|prefix| prefix.join("libexec/appcontainers")));
+    }
+    directories.extend(["/usr/libexec/appcontainers", "/usr/local/libexec/appcontainers"].map(PathBuf::from));
+    match directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => Err(ProgramMissing { name, searched: directories }),
+    }
+}

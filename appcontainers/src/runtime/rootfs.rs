@@ -1,0 +1,111 @@
+//! A container's root file system, in the monitor's own mount namespace: the layers with the container's ids,
+//! the overlay over them.
+
+use std::{
+    fs,
+    os::{fd::AsFd, unix::fs::chown},
+    path::{Path, PathBuf},
+};
+
+use appcontainers_sys::{
+    mount::{self, Overlay},
+    userns,
+};
+
+use super::{RuntimeError, error::host_error, layer_mount::mount_layer};
+use crate::{
+    ContainerName, Paths,
+    container::{ContainerRecord, OverlayKind},
+    network::IdRange,
+    state::create_directory,
+};
+
+/// The directory that holds a container's `upper` and `work`.
+pub(crate) fn overlay_dir(paths: &Paths, name: &ContainerName, kind: OverlayKind) -> PathBuf {
+    match kind {
+        OverlayKind::Raw => paths.raw_overlays(),
+        OverlayKind::Tmp => paths.tmp_overlays(),
+    }
+    .join(name.as_str())
+}
+
+/// Makes a container's empty writable layer, which belongs to its id range.
+pub(crate) fn create_overlay(
+    paths: &Paths,
+    name: &ContainerName,
+    kind: OverlayKind,
+    range: Option<IdRange>,
+) -> Result<(), RuntimeError> {
+    let directory = overlay_dir(paths, name, kind);
+    create_directory(&directory, 0o711).map_err(host_error("create", &directory))?;
+    for part in ["upper", "work"] {
+        create_owned(&directory.join(part), range)?;
+    }
+    Ok(())
+}
+
+fn create_owned(path: &Path, range: Option<IdRange>) -> Result<(), RuntimeError> {
+    create_directory(path, 0o755).map_err(host_error("create", path))?;
+    let owner = range.map(|range| range.base());
+    chown(path, owner, owner).map_err(host_error("give away", path))
+}
+
+/// Leaves the host's mount namespace and mounts the container's root file system at `directory`/root.
+/// Only for programs with one thread.
+pub(crate) fn mount_rootfs(
+    paths: &Paths,
+    record: &ContainerRecord,
+    range: Option<IdRange>,
+    directory: &Path,
+) -> Result<PathBuf, RuntimeError> {
+    let name = &record.name;
+    let root = directory.join("root");
+    create_directory(&root, 0o711).map_err(host_error("create", &root))?;
+    let layers = record.layers.iter().map(|digest| mount_layer(paths, name, digest));
+    let mounted = layers.collect::<Result<Vec<_>, _>>()?;
+    let user_namespace = range
+        .map(|range| userns::with_range(range.base(), range.count()))
+        .transpose()
+        .map_err(host_error("make a user namespace for", directory))?;
+    mount::enter_slave_namespace().map_err(host_error("make a mount namespace for", directory))?;
+
+    let mut lowers = Vec::with_capacity(record.layers.len());
+    for (index, digest) in record.layers.iter().enumerate() {
+        let lower = directory.join(format!("l{index}"));
+        create_directory(&lower, 0o711).map_err(host_error("create", &lower))?;
+        let of_layer = user_namespace.as_ref().map(|namespace| namespace.as_fd());
+        mount::copy(&paths.layer_mount(digest), &lower, of_layer).map_err(|source| {
+            if source.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) && range.is_some() {
+                RuntimeError::NoIdMappedLayers { name: name.clone(), digest: *digest, source }
+            } else {
+                RuntimeError::MountLayer { digest: *digest, target: lower.clone(), source }
+            }
+        })?;
+        lowers.push(PathBuf::from(format!("l{index}")));
+    }
+    drop(mounted);
+
+    let overlay = overlay_dir(paths, name, record.overlay);
+    let work = renew_work(&overlay, range)?;
+    let failed = |source| RuntimeError::MountOverlay { name: name.clone(), target: root.clone(), source };
+    std::env::set_current_dir(directory).map_err(failed)?;
+    let uppermost_first: Vec<&Path> = lowers.iter().rev().map(PathBuf::as_path).collect();
+    let options = Overlay {
+        lowers: &uppermost_first,
+        upper_and_work: Some((&overlay.join("upper"), &work)),
+        volatile: record.overlay == OverlayKind::Tmp,
+    };
+    mount::overlay(&options, &root).map_err(failed)?;
+    std::env::set_current_dir("/").map_err(failed)?;
+    Ok(root)
+}
+
+/// An empty work directory: a volatile overlay leaves a mark there that refuses the next mount.
+fn renew_work(overlay: &Path, range: Option<IdRange>) -> Result<PathBuf, RuntimeError> {
+    let work = overlay.join("work");
+    match fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(host_error("empty", &work)(error)),
+        _ => create_owned(&work, range),
+    }?;
+    Ok(work)
+}

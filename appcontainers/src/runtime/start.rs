@@ -1,0 +1,165 @@
+//! Starting a container, as its monitor does it.
+//!
+//! The start is recorded before anything else is done, so that a command that finds the monitor dead can undo it:
+//! ```text
+//! start.json without init -> mounts (in the monitor's namespace) -> liblxc in a child -> start.json with init
+//! ```
+
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use appcontainers_sys::lxc;
+use rand::Rng;
+use rustix::process::{Resource, getrlimit};
+
+use super::{
+    ProcessIdentity, RuntimeError, StartMode, StartRecord, cgroup,
+    error::host_error,
+    lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
+    programs, rootfs, start_files,
+};
+use crate::{
+    ContainerName, Paths,
+    container::ContainerRecord,
+    network::{PoolSettings, Reservation, new_veth_name},
+    state::{Durability, create_directory, replace},
+};
+
+/// The directory below a container's run directory that the container sees; the monitor's agent socket is in it.
+pub const AGENT_SOCKET_DIR: &str = "agent";
+
+/// A start that liblxc is busy with.
+#[derive(Debug)]
+pub struct Starting {
+    name: ContainerName,
+    record: StartRecord,
+    directory: PathBuf,
+    lxc: lxc::Starting,
+}
+
+/// A container whose init runs.
+#[derive(Debug)]
+pub struct Started {
+    /// The start's record, as it is on disk.
+    pub record: StartRecord,
+    /// The container's init.
+    pub init: OwnedFd,
+}
+
+/// Begins a start: mounts the root file system and calls liblxc. Only for programs with one thread: the caller may
+/// make more once this has returned.
+pub fn begin(
+    paths: &Paths,
+    container: &ContainerRecord,
+    reservation: &Reservation,
+    settings: &PoolSettings,
+    mode: StartMode,
+    own_program: &Path,
+) -> Result<Starting, RuntimeError> {
+    let name = &container.name;
+    let directory = paths.container_run(name);
+    let id = format!("{:08x}", rand::rng().random::<u32>());
+    let host_interface = (mode == StartMode::Full).then(|| new_veth_name(paths));
+    let monitor =
+        ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
+    let cgroup = start_cgroup(paths, name, &id);
+    let record = StartRecord { id, mode, monitor, init: None, cgroup, host_interface };
+    record.store(paths, name)?;
+
+    let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;
+    let sockets = directory.join(AGENT_SOCKET_DIR);
+    create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
+    let files = start_files::render(paths, container, reservation, settings, &directory)?;
+    let log = directory.join("lxc.log");
+    let _ = fs::remove_file(&log);
+    let config = LxcConfig {
+        hostname: container.hostname.clone(),
+        rootfs: root,
+        id_range: reservation.id_range,
+        network: record.host_interface.clone().map(|host_interface| NetworkConfig {
+            host_interface,
+            ip: reservation.ip,
+            gateway: settings.gateway,
+            mac: reservation.mac,
+        }),
+        cgroup: record.cgroup.clone(),
+        pids_limit: DEFAULT_PIDS_LIMIT,
+        agent: programs::agent()?,
+        agent_socket_dir: sockets,
+        files,
+        seccomp_profile: directory.join("seccomp"),
+        log: log.clone(),
+        post_stop: post_stop(paths, name, &record.id, own_program),
+        nofile_hard_limit: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')),
+    };
+    write_volatile(&config.seccomp_profile, &seccomp_policy())?;
+    let config_path = directory.join("lxc.conf");
+    write_volatile(&config_path, &config.render())?;
+    let request = lxc::StartRequest {
+        // LXC knows running containers by this name and path: a start of its own never meets the one before.
+        name: format!("{name}.{}", record.id),
+        lxc_path: directory.clone(),
+        config: config_path,
+    };
+    let lxc = lxc::start(&request).map_err(host_error("call liblxc for", &directory))?;
+    Ok(Starting { name: name.clone(), record, directory, lxc })
+}
+
+impl Starting {
+    /// Waits until the container's init runs.
+    pub fn wait(mut self, paths: &Paths) -> Result<Started, RuntimeError> {
+        let started = self.lxc.wait().map_err(|error| RuntimeError::Lxc {
+            name: self.name.clone(),
+            said: logged_errors(&self.directory.join("lxc.log")).unwrap_or_else(|| error.to_string()),
+        })?;
+        self.record.init = ProcessIdentity::of(started.init_pid);
+        self.record.store(paths, &self.name)?;
+        Ok(Started { record: self.record, init: started.init })
+    }
+}
+
+/// The cgroup of one start, below the root of every hierarchy.
+pub(crate) fn start_cgroup(paths: &Paths, name: &ContainerName, start_id: &str) -> String {
+    format!("appcontainers-{}/{name}.{start_id}", paths.tag())
+}
+
+/// Stops all processes of a running container where they are, or lets them go on.
+pub fn set_frozen(start: &StartRecord, frozen: bool) -> io::Result<()> {
+    cgroup::set_frozen(&format!("{}/payload", start.cgroup), frozen)
+}
+
+fn write_volatile(path: &Path, text: &str) -> Result<(), RuntimeError> {
+    replace(path, text.as_bytes(), 0o644, Durability::Volatile).map_err(host_error("write", path))
+}
+
+/// The last errors that liblxc logged, without its prefixes.
+fn logged_errors(log: &Path) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let errors = text.lines().filter(|line| line.contains(" ERROR "));
+    let said: Vec<_> = errors.filter_map(|line| line.split_once(" - ").map(|(_, said)| said)).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+fn post_stop(paths: &Paths, name: &ContainerName, id: &str, own_program: &Path) -> String {
+    let [program, root, run] = [own_program, paths.root(), paths.run()].map(|path| quote(&path.to_string_lossy()));
+    format!("{program} reap --root {root} --run {run} {name} {id}")
+}
+
+/// A word for `sh -c`.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_in_a_path_does_not_end_the_word() {
+        assert_eq!(quote("/a b/c'd"), r"'/a b/c'\''d'");
+    }
+}

@@ -1,0 +1,225 @@
+//! The way in: one installation's images and containers.
+
+mod images;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
+    container::{ContainerRecord, NewContainer, create, details},
+    error::io_error,
+    image::{Kind, Manifest, Store},
+    network::Reservations,
+    setup::{self, Change, SetupOptions},
+    skeleton::Phase,
+};
+
+pub use images::ImageSummary;
+
+/// The base that is provisioned unless another is named.
+pub const DEFAULT_BASE: &str = "busybox";
+
+/// One installation of app containers on this host.
+#[derive(Debug, Clone)]
+pub struct Service {
+    paths: Paths,
+}
+
+/// What to provision.
+#[derive(Debug, Clone, Default)]
+pub struct ProvisionOptions {
+    /// The base; [`DEFAULT_BASE`], built if it is not there, if absent.
+    pub base: Option<ImageName>,
+    /// The container's name; made up if absent.
+    pub name: Option<ContainerName>,
+    /// The host name inside; the container's name if absent.
+    pub hostname: Option<Hostname>,
+    /// Without a user namespace: the container's root is the host's root, held back by capabilities alone.
+    pub privileged: bool,
+}
+
+/// How to make a container from an image.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The container is gone after its first stop, with all that was written in it.
+    pub ephemeral: bool,
+    /// The container's name; made up if absent.
+    pub name: Option<ContainerName>,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageSource {
+    /// In a file.
+    File(PathBuf),
+    /// In the store, as an image or a base.
+    Name(ImageName),
+}
+
+impl From<&str> for ImageSource {
+    /// A name, unless it ends with `.aimg` or can't be one.
+    fn from(text: &str) -> Self {
+        match text.parse() {
+            Ok(name) if !text.ends_with(".aimg") => ImageSource::Name(name),
+            _ => ImageSource::File(text.into()),
+        }
+    }
+}
+
+impl From<&Path> for ImageSource {
+    fn from(path: &Path) -> Self {
+        ImageSource::File(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for ImageSource {
+    fn from(path: PathBuf) -> Self {
+        ImageSource::File(path)
+    }
+}
+
+/// The service of this host, set up if it was not, with a base to provision from: works offline.
+pub fn setup_service() -> Result<Service, Error> {
+    let service = Service::open(Paths::from_env());
+    service.prepare()?;
+    service.default_base()?;
+    Ok(service)
+}
+
+impl Service {
+    /// The service whose files are at `paths`. Touches nothing.
+    pub fn open(paths: Paths) -> Self {
+        Self { paths }
+    }
+
+    /// Where its files are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Makes a container from the default base, with a name of its own.
+    pub fn provision(&self) -> Result<Container, Error> {
+        self.provision_with(&ProvisionOptions::default())
+    }
+
+    /// Makes a container from a base. Sets the host up first where that was not done.
+    pub fn provision_with(&self, options: &ProvisionOptions) -> Result<Container, Error> {
+        self.prepare()?;
+        let manifest = match &options.base {
+            Some(name) => {
+                self.store().find(Kind::Base, name)?.ok_or_else(|| Error::UnknownBase { name: name.clone() })?
+            }
+            None => self.default_base()?,
+        };
+        let new = NewContainer {
+            name: options.name.as_ref(),
+            hostname: options.hostname.as_ref(),
+            privileged: options.privileged,
+            overlay: OverlayKind::Raw,
+            manifest: &manifest,
+        };
+        self.make(&new, Phase::Provision)
+    }
+
+    /// Makes a container from an image, which is added to the store if it is a file.
+    pub fn load_image(&self, source: impl Into<ImageSource>, ephemeral: bool) -> Result<Container, Error> {
+        self.load_image_with(&source.into(), &LoadOptions { ephemeral, name: None }, &NoProgress)
+    }
+
+    /// As [`Service::load_image`], with more to choose.
+    pub fn load_image_with(
+        &self,
+        source: &ImageSource,
+        options: &LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Container, Error> {
+        self.prepare()?;
+        let _in_use = self.store().keep_layers()?;
+        let manifest = match source {
+            ImageSource::File(path) => self.store().load(path, progress)?.manifest,
+            ImageSource::Name(name) => self.find_image(name)?,
+        };
+        let new = NewContainer {
+            name: options.name.as_ref(),
+            hostname: None,
+            privileged: false,
+            overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
+            manifest: &manifest,
+        };
+        self.make(&new, Phase::Load)
+    }
+
+    /// A container by name.
+    pub fn container(&self, name: &ContainerName) -> Result<Container, Error> {
+        Container::open(&self.paths, name)
+    }
+
+    /// All containers, by name.
+    pub fn containers(&self) -> Result<Vec<ContainerDetails>, Error> {
+        let records = self.records()?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reservations = Reservations::read(&self.paths)?;
+        // One that was removed between the two reads has a record and no reservation.
+        let there = records.into_iter().filter(|record| reservations.get(&record.name).is_some());
+        there.map(|record| details(&self.paths, record, &reservations)).collect()
+    }
+
+    fn make(&self, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+        let _in_use = self.store().keep_layers()?;
+        self.store().check_layers(new.manifest)?;
+        create(&self.paths, new, phase)
+    }
+
+    /// Sets the host up: directories, subordinate ids, skeletons, network. Says what it changed; nothing if there was
+    /// nothing to do.
+    pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
+        Ok(setup::set_up(&self.paths, options)?)
+    }
+
+    /// Takes back what [`Service::set_up`] changed; refused while there are containers.
+    pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
+        Ok(setup::undo(&self.paths)?)
+    }
+
+    /// The records of all containers.
+    pub(crate) fn records(&self) -> Result<Vec<ContainerRecord>, Error> {
+        let directory = self.paths.containers();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("list", &directory)(error)),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        // One that is being made has a directory and no record yet.
+        let records = names.filter_map(|name| ContainerRecord::load(&self.paths, &name).transpose());
+        let mut records = records.collect::<Result<Vec<_>, _>>()?;
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(records)
+    }
+
+    /// Sets the host up if that was not done.
+    fn prepare(&self) -> Result<(), Error> {
+        if !self.paths.resources().exists() {
+            setup::set_up(&self.paths, &SetupOptions::default())?;
+        }
+        Ok(())
+    }
+
+    fn default_base(&self) -> Result<Manifest, Error> {
+        let name: ImageName =
+            DEFAULT_BASE.parse().map_err(|_| Error::UnknownRecipe { recipe: DEFAULT_BASE.to_owned() })?;
+        if let Some(manifest) = self.store().find(Kind::Base, &name)? {
+            return Ok(manifest);
+        }
+        Ok(self.store().manifest(Kind::Base, &name)?)
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::new(self.paths.clone())
+    }
+}

@@ -1,0 +1,108 @@
+//! One thing that setting up, or undoing it, did to the host.
+
+use std::{fmt, net::Ipv4Addr, path::PathBuf};
+
+use ipnetwork::Ipv4Network;
+use serde::Serialize;
+
+/// What was changed on the host, in the past tense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Change {
+    /// A directory was made.
+    DirectoryCreated {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A directory had another mode.
+    ModeSet {
+        /// Which one.
+        path: PathBuf,
+        /// Its mode now.
+        mode: u32,
+    },
+    /// Root got subordinate ids.
+    IdsGranted {
+        /// `/etc/subuid` or `/etc/subgid`.
+        path: PathBuf,
+        /// The first id.
+        base: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Root's subordinate ids that setup had added were taken back.
+    IdsTakenBack {
+        /// `/etc/subuid` or `/etc/subgid`.
+        path: PathBuf,
+        /// The first id.
+        base: u32,
+        /// How many.
+        count: u32,
+    },
+    /// A default skeleton was written.
+    SkeletonInstalled {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Containers get their addresses from here.
+    SubnetChosen {
+        /// The network.
+        subnet: Ipv4Network,
+    },
+    /// The bridge that holds the gateway's address was made.
+    BridgeCreated {
+        /// Its name.
+        name: String,
+        /// The gateway's address.
+        gateway: Ipv4Addr,
+    },
+    /// The bridge was removed.
+    BridgeRemoved {
+        /// Its name.
+        name: String,
+    },
+    /// The firewall's table was loaded.
+    FirewallLoaded {
+        /// Its name, in the family inet.
+        table: String,
+    },
+    /// The firewall's table was removed.
+    FirewallRemoved {
+        /// Its name, in the family inet.
+        table: String,
+    },
+    /// The host forwards packets between its interfaces.
+    ForwardingEnabled,
+    /// The host forwards packets no longer, as before setup.
+    ForwardingDisabled,
+    /// A file or a directory with all that was in it is gone.
+    Removed {
+        /// Which one.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DirectoryCreated { path } => write!(f, "created directory {}", path.display()),
+            Self::ModeSet { path, mode } => write!(f, "set mode {mode:04o} of {}", path.display()),
+            Self::IdsGranted { path, base, count } => {
+                write!(f, "gave root {count} subordinate ids from {base} on in {}", path.display())
+            }
+            Self::IdsTakenBack { path, base, count } => {
+                write!(f, "took root's {count} subordinate ids from {base} on out of {}", path.display())
+            }
+            Self::SkeletonInstalled { path } => write!(f, "installed skeleton {}", path.display()),
+            Self::SubnetChosen { subnet } => write!(f, "containers get addresses of {subnet}"),
+            Self::BridgeCreated { name, gateway } => write!(f, "created bridge {name} with address {gateway}"),
+            Self::BridgeRemoved { name } => write!(f, "removed bridge {name}"),
+            Self::FirewallLoaded { table } => write!(f, "loaded firewall table inet {table}"),
+            Self::FirewallRemoved { table } => write!(f, "removed firewall table inet {table}"),
+            Self::ForwardingEnabled => f.write_str("set net.ipv4.ip_forward to 1"),
+            Self::ForwardingDisabled => f.write_str("set net.ipv4.ip_forward back to 0"),
+            Self::Removed { path } => write!(f, "removed {}", path.display()),
+        }
+    }
+}

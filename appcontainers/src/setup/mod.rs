@@ -1,0 +1,251 @@
+//! Makes a host fit for containers, and undoes that: directories, subordinate ids, skeletons, the store of
+//! reservations, the network. Each step looks first and does only what is missing, so a setup that was
+//! killed is finished by the next.
+
+mod account_file;
+mod change;
+mod directories;
+mod ids;
+
+use std::{fs, io, path::PathBuf};
+
+use ipnetwork::Ipv4Network;
+use rustix::process::geteuid;
+
+use crate::{
+    Paths,
+    network::{
+        HostNetwork, HostNetworkError, NoSubnet, PoolSettings, ReservationError, ReservationStore, Reservations,
+        RoutesError, SubordinateIdsError, default_subnet, host_networks,
+    },
+    skeleton::{self, SkeletonError},
+    state::{HostLock, LockError, StateError},
+};
+
+pub use change::Change;
+use ids::AccountFiles;
+
+/// How to set up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetupOptions {
+    /// The containers' network; one that is free is chosen if there is none yet.
+    pub subnet: Option<Ipv4Network>,
+}
+
+/// Why a host could not be set up, or that be undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// Not root.
+    #[error("only root can set this host up; try: sudo appc setup")]
+    NotRoot,
+    /// A directory can't be made or its mode set.
+    #[error("cannot set up directory {}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// `/etc/subuid` or `/etc/subgid` can't be edited.
+    #[error("cannot edit {} (nor, maybe, its .lock beside it)", path.display())]
+    Accounts {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// All ids are somebody's.
+    #[error("no 65536 ids in a row are free in /etc/subuid and /etc/subgid; remove an entry that is not needed")]
+    NoFreeIds,
+    /// `/etc/subuid` or `/etc/subgid` can't be read.
+    #[error(transparent)]
+    SubordinateIds(#[from] SubordinateIdsError),
+    /// A subnet that is no use.
+    #[error("{subnet} cannot be the containers' network: {why}")]
+    BadSubnet {
+        /// What was asked for.
+        subnet: Ipv4Network,
+        /// Why not.
+        why: String,
+    },
+    /// No subnet is free.
+    #[error(transparent)]
+    NoSubnet(#[from] NoSubnet),
+    /// The host's routes are not known.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// Skeletons.
+    #[error(transparent)]
+    Skeleton(#[from] SkeletonError),
+    /// Reservations.
+    #[error(transparent)]
+    Reservation(#[from] ReservationError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] HostNetworkError),
+    /// The host's lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The record of the setup.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Setup can't be undone under containers.
+    #[error("container {first}, one of {count}, is still here; remove them first: appc ls, appc rm")]
+    ContainersExist {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
+}
+
+/// Sets up what is missing and says what that was; nothing if there was nothing to do.
+pub fn set_up(paths: &Paths, options: &SetupOptions) -> Result<Vec<Change>, SetupError> {
+    if !geteuid().is_root() {
+        return Err(SetupError::NotRoot);
+    }
+    let mut changes = directories::set_up(paths)?;
+    let lock = HostLock::acquire(paths)?;
+    let current = match Reservations::read(paths) {
+        Ok(reservations) => Some(reservations),
+        Err(ReservationError::NotSetUp { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    // Checked before anything outside our own directory is changed.
+    let subnet = choose_subnet(current.as_ref(), options.subnet)?;
+    let pool = current.as_ref().map(|reservations| reservations.settings().id_pool);
+    let (id_pool, granted) = ids::set_up(paths, &AccountFiles::of_host(), pool)?;
+    changes.extend(granted);
+    changes.extend(skeleton::install_defaults(paths)?);
+    let settings = PoolSettings::new(subnet, id_pool);
+    if current.as_ref().map(Reservations::settings) != Some(&settings) {
+        ReservationStore::create(paths, &lock, settings.clone())?;
+        changes.push(Change::SubnetChosen { subnet });
+    }
+    changes.extend(HostNetwork::set_up(paths, &lock, &settings)?.1);
+    Ok(changes)
+}
+
+/// Takes back what [`set_up`] changed. Images, volumes, secrets, the user's skeletons and events stay.
+pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
+    if !geteuid().is_root() {
+        return Err(SetupError::NotRoot);
+    }
+    let mut changes = Vec::new();
+    if !paths.root().exists() {
+        return Ok(changes);
+    }
+    let lock = HostLock::acquire(paths)?;
+    refuse_containers(paths)?;
+    let (torn_down, errors) = HostNetwork::tear_down(paths, &lock);
+    changes.extend(torn_down);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error.into());
+    }
+    changes.extend(ids::undo(paths, &AccountFiles::of_host())?);
+    let skeletons = paths.skeletons();
+    for path in [
+        skeletons.join("default"),
+        paths.resources(),
+        paths.resources().with_extension("journal"),
+        paths.setup_record(),
+    ] {
+        changes.extend(remove(path)?);
+    }
+    // The user's skeletons stay if there are any.
+    let _ = fs::remove_dir(skeletons.join("user"));
+    changes.extend(directories::undo(paths)?);
+    // With the lock that is still held: whoever waits for it finds its file gone and begins anew.
+    remove(paths.run().to_owned())?;
+    Ok(changes)
+}
+
+fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
+    let mut names: Vec<String> = match Reservations::read(paths) {
+        Ok(reservations) => reservations.list().into_iter().map(|one| one.name.to_string()).collect(),
+        Err(ReservationError::NotSetUp { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in fs::read_dir(paths.containers()).into_iter().flatten().flatten() {
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    names.dedup();
+    match names.first() {
+        Some(first) => Err(SetupError::ContainersExist { count: names.len(), first: first.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn remove(path: PathBuf) -> Result<Option<Change>, SetupError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    match removed {
+        Ok(()) => Ok(Some(Change::Removed { path })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SetupError::Directory { path, source }),
+    }
+}
+
+/// The subnet that is asked for if it will do, else the current one, else a free one.
+fn choose_subnet(current: Option<&Reservations>, wanted: Option<Ipv4Network>) -> Result<Ipv4Network, SetupError> {
+    let now = current.map(|reservations| reservations.settings().subnet);
+    match (wanted, now) {
+        (None, Some(now)) => Ok(now),
+        (Some(wanted), Some(now)) if wanted == now => Ok(now),
+        (None, None) => Ok(default_subnet(&host_networks()?)?),
+        (Some(wanted), now) => {
+            let mut taken = host_networks()?;
+            // Our own bridge and containers are no reason against a network around them.
+            taken.retain(|network| !now.is_some_and(|now| now.contains(network.network())));
+            let held = current.map(Reservations::list).unwrap_or_default();
+            let outside = held.iter().find(|one| !wanted.contains(one.ip));
+            let outside = outside.map(|one| format!("container {} has {}; remove it first", one.name, one.ip));
+            check_subnet(wanted, &taken)
+                .and_then(|()| outside.map_or(Ok(()), Err))
+                .map_err(|why| SetupError::BadSubnet { subnet: wanted, why })?;
+            Ok(wanted)
+        }
+    }
+}
+
+fn check_subnet(wanted: Ipv4Network, taken: &[Ipv4Network]) -> Result<(), String> {
+    let address = wanted.network();
+    if wanted.ip() != address {
+        return Err(format!("bits are set behind its prefix; did you mean {address}/{}?", wanted.prefix()));
+    }
+    if !(8..=29).contains(&wanted.prefix()) {
+        return Err("its prefix must be between /8 and /29".to_owned());
+    }
+    if address.is_loopback() || address.is_multicast() || address.is_link_local() || address.octets()[0] == 0 {
+        return Err("its addresses have another meaning".to_owned());
+    }
+    match taken.iter().find(|network| network.overlaps(wanted)) {
+        Some(network) => Err(format!("the host has a route or an address there: {network}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_that_can_not_work_is_refused_with_the_reason() {
+        let taken: Vec<Ipv4Network> = vec!["192.168.1.0/24".parse().unwrap()];
+        for (bad, why) in [
+            ("10.1.2.3/16", "10.1.0.0/16"),
+            ("10.1.0.0/30", "/29"),
+            ("0.0.0.0/4", "prefix"),
+            ("127.0.0.0/16", "another meaning"),
+            ("169.254.0.0/16", "another meaning"),
+            ("192.168.0.0/16", "192.168.1.0/24"),
+        ] {
+            let error = check_subnet(bad.parse().unwrap(), &taken).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        assert_eq!(check_subnet("10.99.0.0/16".parse().unwrap(), &taken), Ok(()));
+    }
+}
