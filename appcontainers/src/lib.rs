@@ -10,6 +10,7 @@ pub mod image;
 mod name;
 pub mod network;
 pub mod output;
+pub mod overlay;
 mod paths;
 pub mod process;
 mod program;
