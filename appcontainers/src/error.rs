@@ -113,12 +113,12 @@ pub enum Error {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
-    /// No recipe has this name.
-    #[error("there is no recipe {recipe}; `appc base recipes` lists them")]
-    UnknownRecipe {
-        /// What was asked for.
-        recipe: String,
-    },
+    /// A base can't be built or imported.
+    #[error(transparent)]
+    Base(#[from] crate::image::base::BaseError),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] crate::InvalidName),
     /// An archive that can't be loaded.
     #[error("cannot load {}", archive.display())]
     Archive {

@@ -25,12 +25,14 @@ pub mod state;
 pub use appcontainers_wire::ExitStatus;
 pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
 pub use error::Error;
+pub use image::{Digest, ImageSummary, Manifest, base::Recipe};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
+pub use overlay::{Change as FileChange, ChangeKind};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::Command;
 pub use progress::{NoProgress, Progress};
 pub use runtime::prewarm;
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, UsagePart,
-    setup_service,
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
 };
+pub use setup::{Change as SetupChange, SetupOptions};

@@ -7,6 +7,7 @@ mod images;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
 
 pub use df::{DiskUsage, UsagePart};
 pub use gc::Garbage;
-pub use images::ImageSummary;
 
 /// The base that is provisioned unless another is named.
 pub const DEFAULT_BASE: &str = "busybox";
@@ -227,11 +227,11 @@ impl Service {
     }
 
     fn default_base(&self) -> Result<Manifest, Error> {
-        let name: ImageName =
-            DEFAULT_BASE.parse().map_err(|_| Error::UnknownRecipe { recipe: DEFAULT_BASE.to_owned() })?;
+        let name = ImageName::from_str(DEFAULT_BASE)?;
         if let Some(manifest) = self.store().find(Kind::Base, &name)? {
             return Ok(manifest);
         }
+        self.build_base(DEFAULT_BASE, &NoProgress)?;
         Ok(self.store().manifest(Kind::Base, &name)?)
     }
 

@@ -1,6 +1,7 @@
 //! A container: its record, and what can be done with it.
 
 mod archive;
+mod changes;
 mod create;
 mod details;
 mod files;

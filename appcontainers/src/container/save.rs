@@ -13,9 +13,8 @@ use crate::{
     image::{
         Kind, Layer, Manifest, SCHEMA_VERSION, Store,
         aimg::{self, Carry},
-        pack::{self, IdShift, LeftOut},
+        pack::{self, LeftOut},
     },
-    network::{ReservationError, Reservations},
     process::{Connection, ConnectionError},
     runtime::{RuntimeError, Status, overlay_dir},
 };
@@ -77,11 +76,7 @@ impl Container {
         options: &SaveOptions,
         progress: &dyn Progress,
     ) -> Result<(Option<Layer>, Vec<LeftOut>), Error> {
-        let reservation = Reservations::read(&self.paths)?
-            .get(&self.name)
-            .ok_or_else(|| ReservationError::Unknown { name: self.name.clone() })?;
-        let ids =
-            reservation.id_range.map_or(IdShift::NONE, |range| IdShift { first: range.base(), count: range.count() });
+        let ids = self.id_shift()?;
         let upper_path = overlay_dir(&self.paths, &self.name, record.overlay).join("upper");
         let upper = File::open(&upper_path).map_err(io_error("open", &upper_path))?;
         if upper_path.read_dir().map_err(io_error("list", &upper_path))?.next().is_none() {

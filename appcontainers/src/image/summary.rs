@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{BaseReference, Digest, Manifest, ManifestError};
+use super::{Digest, Manifest, ManifestError};
 use crate::ImageName;
 
 /// What a listing says of an image.
@@ -22,7 +22,7 @@ pub struct ImageSummary {
     /// Length of all layers together, those of its base too.
     pub size_bytes: u64,
     /// What it is built on.
-    pub base: Option<BaseReference>,
+    pub base: Option<ImageName>,
 }
 
 impl ImageSummary {
@@ -35,7 +35,7 @@ impl ImageSummary {
             architecture: manifest.architecture.clone(),
             layers: manifest.layers.len(),
             size_bytes: manifest.size_bytes(),
-            base: manifest.base.clone(),
+            base: manifest.base.as_ref().map(|base| base.name.clone()),
         })
     }
 }
