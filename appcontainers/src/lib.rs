@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod container;
+pub mod doctor;
 mod error;
 pub mod event;
 pub mod image;
@@ -11,7 +12,7 @@ pub mod network;
 pub mod output;
 mod paths;
 pub mod process;
-mod program;
+pub mod program;
 mod progress;
 pub mod runtime;
 mod service;
