@@ -113,12 +113,62 @@ pub enum Error {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
-    /// No recipe has this name.
-    #[error("there is no recipe {recipe}; `appc base recipes` lists them")]
-    UnknownRecipe {
-        /// What was asked for.
-        recipe: String,
+    /// A base can't be built or imported.
+    #[error(transparent)]
+    Base(#[from] crate::image::base::BaseError),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] crate::InvalidName),
+    /// An archive that can't be loaded.
+    #[error("cannot load {}", archive.display())]
+    Archive {
+        /// The archive.
+        archive: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::archive::ArchiveError,
     },
+    /// A container's files can't be packed.
+    #[error("cannot pack the files of container {name}")]
+    Pack {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::image::pack::PackError,
+    },
+    /// An image can't be written.
+    #[error("cannot save {}", dest.display())]
+    Save {
+        /// Where.
+        dest: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::image::AimgError,
+    },
+    /// A file's name gives no image name.
+    #[error("the name of {} is no name for an image; give one: --name NAME", dest.display())]
+    NoImageName {
+        /// The file.
+        dest: PathBuf,
+    },
+    /// A thin image needs to know the base's layers.
+    #[error("base {name} ({digest}) is not in the store any more: save a full image, or import that base again")]
+    BaseGone {
+        /// The base.
+        name: ImageName,
+        /// Its digest.
+        digest: crate::image::Digest,
+    },
+    /// Setting the host up, or undoing that.
+    #[error(transparent)]
+    Setup(#[from] crate::setup::SetupError),
+    /// The session's current container.
+    #[error(transparent)]
+    Session(#[from] crate::session::SessionError),
+    /// A skeleton.
+    #[error(transparent)]
+    Skeleton(#[from] crate::skeleton::SkeletonError),
     /// The image store.
     #[error(transparent)]
     Store(#[from] crate::image::StoreError),

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod container;
+mod disk;
 pub mod doctor;
 mod error;
 pub mod event;
@@ -10,6 +11,7 @@ pub mod image;
 mod name;
 pub mod network;
 pub mod output;
+pub mod overlay;
 mod paths;
 pub mod process;
 pub mod program;
@@ -21,11 +23,18 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 
-pub use container::{Container, ContainerDetails, OverlayKind};
+pub use appcontainers_wire::ExitStatus;
+pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
+pub use doctor::{Check, Verdict};
 pub use error::Error;
+pub use image::{Digest, ImageSummary, Manifest, base::Recipe};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
+pub use overlay::{Change as FileChange, ChangeKind};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::Command;
 pub use progress::{NoProgress, Progress};
 pub use runtime::prewarm;
-pub use service::{DEFAULT_BASE, ImageSource, ImageSummary, LoadOptions, ProvisionOptions, Service, setup_service};
+pub use service::{
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
+};
+pub use setup::{Change as SetupChange, SetupOptions};

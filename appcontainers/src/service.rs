@@ -1,24 +1,29 @@
 //! The way in: one installation's images and containers.
 
+mod df;
+mod gc;
 mod images;
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
     container::{ContainerRecord, NewContainer, create, details},
+    doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
+    session,
+    setup::{self, Change, SetupOptions},
+    skeleton::Phase,
 };
 
-pub use images::ImageSummary;
+pub use df::{DiskUsage, UsagePart};
+pub use gc::Garbage;
 
 /// The base that is provisioned unless another is named.
 pub const DEFAULT_BASE: &str = "busybox";
@@ -115,13 +120,14 @@ impl Service {
             }
             None => self.default_base()?,
         };
-        self.make(&NewContainer {
+        let new = NewContainer {
             name: options.name.as_ref(),
             hostname: options.hostname.as_ref(),
             privileged: options.privileged,
             overlay: OverlayKind::Raw,
             manifest: &manifest,
-        })
+        };
+        self.make(&new, Phase::Provision)
     }
 
     /// Makes a container from an image, which is added to the store if it is a file.
@@ -137,23 +143,35 @@ impl Service {
         progress: &dyn Progress,
     ) -> Result<Container, Error> {
         self.prepare()?;
-        let _in_use = self.use_store()?;
+        let _in_use = self.store().keep_layers()?;
         let manifest = match source {
             ImageSource::File(path) => self.store().load(path, progress)?.manifest,
             ImageSource::Name(name) => self.find_image(name)?,
         };
-        self.make(&NewContainer {
+        let new = NewContainer {
             name: options.name.as_ref(),
             hostname: None,
             privileged: false,
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
             manifest: &manifest,
-        })
+        };
+        self.make(&new, Phase::Load)
     }
 
     /// A container by name.
     pub fn container(&self, name: &ContainerName) -> Result<Container, Error> {
         Container::open(&self.paths, name)
+    }
+
+    /// The container that this session's commands are for unless they name another; none if it is gone.
+    pub fn current_container(&self) -> Result<Option<ContainerName>, Error> {
+        let current = session::current_container(&self.paths)?;
+        Ok(current.filter(|name| self.container(name).is_ok()))
+    }
+
+    /// Makes a container this session's current one.
+    pub fn set_current_container(&self, name: &ContainerName) -> Result<(), Error> {
+        Ok(session::set_current_container(&self.paths, name)?)
     }
 
     /// All containers, by name.
@@ -168,11 +186,26 @@ impl Service {
         there.map(|record| details(&self.paths, record, &reservations)).collect()
     }
 
-    fn make(&self, new: &NewContainer<'_>) -> Result<Container, Error> {
-        let _in_use = self.use_store()?;
+    fn make(&self, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+        let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
-        let (container, _lock) = create(&self.paths, new)?;
-        Ok(container)
+        create(&self.paths, new, phase)
+    }
+
+    /// Sets the host up: directories, subordinate ids, skeletons, network. Says what it changed; nothing if there was
+    /// nothing to do.
+    pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
+        Ok(setup::set_up(&self.paths, options)?)
+    }
+
+    /// Takes back what [`Service::set_up`] changed; refused while there are containers.
+    pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
+        Ok(setup::undo(&self.paths)?)
+    }
+
+    /// Looks at the host and the state, and says how to mend what is wrong. Changes nothing.
+    pub fn doctor(&self) -> Vec<Check> {
+        doctor::examine(&self.paths)
     }
 
     /// The records of all containers.
@@ -191,28 +224,24 @@ impl Service {
         Ok(records)
     }
 
+    /// Sets the host up if that was not done.
     fn prepare(&self) -> Result<(), Error> {
+        if !self.paths.resources().exists() {
+            setup::set_up(&self.paths, &SetupOptions::default())?;
+        }
         Ok(())
     }
 
     fn default_base(&self) -> Result<Manifest, Error> {
-        let name: ImageName =
-            DEFAULT_BASE.parse().map_err(|_| Error::UnknownRecipe { recipe: DEFAULT_BASE.to_owned() })?;
+        let name = ImageName::from_str(DEFAULT_BASE)?;
         if let Some(manifest) = self.store().find(Kind::Base, &name)? {
             return Ok(manifest);
         }
+        self.build_base(DEFAULT_BASE, &NoProgress)?;
         Ok(self.store().manifest(Kind::Base, &name)?)
     }
 
     pub(crate) fn store(&self) -> Store {
         Store::new(self.paths.clone())
-    }
-
-    /// Keeps `gc` from removing layers that nothing refers to yet.
-    pub(crate) fn use_store(&self) -> Result<File, Error> {
-        let path = self.paths.layers();
-        let directory = File::open(&path).map_err(io_error("open", &path))?;
-        flock(&directory, FlockOperation::LockShared).map_err(|errno| io_error("lock", &path)(errno.into()))?;
-        Ok(directory)
     }
 }

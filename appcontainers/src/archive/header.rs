@@ -8,6 +8,15 @@ pub(super) type Block = [u8; BLOCK_BYTES];
 /// A header whose checksum is right.
 pub(super) struct Header<'b>(&'b Block);
 
+/// The sparse part of an old GNU header.
+pub(super) struct GnuSparse {
+    /// Offset and length.
+    pub(super) chunks: Vec<(u64, u64)>,
+    /// Blocks with more chunks lie behind this one.
+    pub(super) more_follow: bool,
+    pub(super) real_size: u64,
+}
+
 /// Why a block is no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoHeader {
@@ -80,10 +89,13 @@ impl<'b> Header<'b> {
         self.number(337, 8)?.try_into().ok()
     }
 
-    /// Of an old GNU sparse member: the chunks in this header (offset, length), whether more follow, the whole size.
-    pub(super) fn gnu_sparse(&self) -> Option<(Vec<(u64, u64)>, bool, u64)> {
-        let real_size = self.number(483, 12)?.try_into().ok()?;
-        Some((sparse_entries(&self.0[386..482])?, self.0[482] != 0, real_size))
+    /// What an old GNU sparse member's header says of its chunks.
+    pub(super) fn gnu_sparse(&self) -> Option<GnuSparse> {
+        Some(GnuSparse {
+            chunks: sparse_entries(&self.0[386..482])?,
+            more_follow: self.0[482] != 0,
+            real_size: self.number(483, 12)?.try_into().ok()?,
+        })
     }
 
     fn text(&self, at: usize, length: usize) -> &'b [u8] {

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_value_with_newlines_is_one_value() {
-        let records = Records::parse(b"30 SCHILY.xattr.user.a=1\n2\n3=4\n13 path=a/b\n").unwrap();
+        let records = Records::parse(b"31 SCHILY.xattr.user.a=1\n2\n3=4\n12 path=a/b\n").unwrap();
         assert_eq!(records.with_prefix("SCHILY.xattr."), [(b"user.a".as_slice(), b"1\n2\n3=4".as_slice())]);
         assert_eq!(records.bytes("path"), Some(b"a/b".as_slice()));
     }

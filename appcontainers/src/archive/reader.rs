@@ -6,7 +6,7 @@ use appcontainers_sys::squashfs::{Device, Xattr};
 
 use super::{
     ArchiveError,
-    header::{BLOCK_BYTES, Block, Header, NoHeader, sparse_entries},
+    header::{BLOCK_BYTES, Block, GnuSparse, Header, NoHeader, sparse_entries},
     pax::Records,
     sparse::SparseMap,
 };
@@ -196,14 +196,15 @@ impl<R: Read> TarReader<R> {
     /// GNU's old format: chunks in the header and in blocks behind it, which the size does not count.
     fn gnu_sparse(&mut self, header: &Header<'_>) -> Result<MemberKind, ArchiveError> {
         let wrong = "a sparse member's map is malformed";
-        let (mut chunks, mut more, real_size) = header.gnu_sparse().ok_or_else(|| self.corrupt(wrong))?;
-        while more {
+        let sparse = header.gnu_sparse().ok_or_else(|| self.corrupt(wrong))?;
+        let GnuSparse { mut chunks, mut more_follow, real_size } = sparse;
+        while more_follow {
             let mut block = [0; BLOCK_BYTES];
             if !self.read_block(&mut block)? {
                 return Err(ArchiveError::Truncated { member: self.last.clone() });
             }
             chunks.extend(sparse_entries(&block[..504]).ok_or_else(|| self.corrupt(wrong))?);
-            more = block[504] != 0;
+            more_follow = block[504] != 0;
             if chunks.len() > MAX_SPARSE_CHUNKS {
                 return Err(self.corrupt("a sparse member has too many chunks"));
             }

@@ -11,8 +11,9 @@ use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
     image::{BaseReference, Manifest},
-    network::{Reservation, ReservationError, ReservationStore, ReserveOptions},
+    network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     runtime,
+    skeleton::{self, Phase, SkeletonContext},
     state::{ContainerLock, HostLock, create_directory},
 };
 
@@ -25,12 +26,17 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) manifest: &'a Manifest,
 }
 
-/// Makes a container; its lock is held until the caller lets it go.
-pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>) -> Result<(Container, ContainerLock), Error> {
-    let (lock, reservation) = reserve(paths, new)?;
+/// Makes a container and puts the skeleton's files of `phase` into it.
+pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    let (lock, reservation, settings) = reserve(paths, new)?;
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
-    match write(paths, new, &reservation) {
-        Ok(()) => Ok((container, lock)),
+    let made = write(paths, new, &reservation).and_then(|record| {
+        let context = SkeletonContext::new(&reservation, &settings, &record.hostname);
+        let files = skeleton::render(paths, phase, &context)?;
+        if files.is_empty() { Ok(()) } else { container.unpack_rendered(&lock, &skeleton::to_tar(&files)?) }
+    });
+    match made {
+        Ok(()) => Ok(container),
         Err(error) => {
             if let Err(undo) = runtime::remove(paths, &lock) {
                 tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
@@ -40,7 +46,7 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>) -> Result<(Container
     }
 }
 
-fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Reservation), Error> {
+fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Reservation, PoolSettings), Error> {
     let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
     loop {
         let name = match new.name {
@@ -49,8 +55,9 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
         };
         let lock = ContainerLock::acquire(paths, &name)?;
         let host = HostLock::acquire(paths)?;
-        match ReservationStore::open(paths, &host)?.reserve(&name, options) {
-            Ok(reservation) => return Ok((lock, reservation)),
+        let mut store = ReservationStore::open(paths, &host)?;
+        match store.reserve(&name, options) {
+            Ok(reservation) => return Ok((lock, reservation, store.reservations().settings().clone())),
             Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
             Err(error) => return Err(error.into()),
         }
@@ -70,7 +77,7 @@ fn random_name(manifest: &Manifest) -> ContainerName {
     }
 }
 
-fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Result<(), Error> {
+fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Result<ContainerRecord, Error> {
     let name = &reservation.name;
     runtime::create_overlay(paths, name, new.overlay, reservation.id_range)?;
     let directory = paths.container(name);
@@ -94,5 +101,5 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         let containers = paths.containers();
         fs::File::open(&containers).and_then(|file| file.sync_all()).map_err(io_error("sync", &containers))?;
     }
-    Ok(())
+    Ok(record)
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, Write},
 };
 
 use appcontainers_wire::{ExitStatus, ProcessSpec, client::FromClient};
@@ -31,6 +31,15 @@ impl Container {
             argv.extend(["--user".to_owned(), user]);
         }
         self.operate(lock, argv, tar)
+    }
+
+    /// Unpacks a tar that this library made, from `/` on.
+    pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: &[u8]) -> Result<(), Error> {
+        let failed = || io_error("write a temporary file in", std::env::temp_dir());
+        let mut spool = tempfile::tempfile().map_err(failed())?;
+        spool.write_all(tar).map_err(failed())?;
+        spool.rewind().map_err(failed())?;
+        self.unpack(lock, spool, Some("/"))
     }
 
     fn operate(&self, lock: &ContainerLock, argv: Vec<String>, input: File) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! A container: its record, and what can be done with it.
 
+mod archive;
+mod changes;
 mod create;
 mod details;
 mod files;
@@ -8,13 +10,16 @@ mod monitor;
 mod record;
 mod rename;
 mod run;
+mod save;
 mod startup;
 
+pub use archive::ArchiveSource;
 pub(crate) use create::{NewContainer, create};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
+pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
 use crate::{
@@ -54,8 +59,7 @@ impl Container {
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
-        rename::complete(&self.paths, &lock)?;
-        runtime::finish(&self.paths, &lock, None)?;
+        recover(&self.paths, &lock)?;
         Ok(lock)
     }
 
@@ -66,4 +70,11 @@ impl Container {
         change(&mut record)?;
         Ok(record.store(&self.paths)?)
     }
+}
+
+/// Finishes what an earlier command, or a start that has ended, left of a container.
+pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
+    rename::complete(paths, lock)?;
+    runtime::finish(paths, lock, None)?;
+    Ok(())
 }

@@ -34,8 +34,8 @@ pub(crate) fn has_magic(start: &[u8]) -> bool {
     start.starts_with(b"hsqs")
 }
 
-/// Checks the superblock of a squashfs that has `size_bytes` bytes, padding included.
-pub(crate) fn check(start: &[u8; SUPERBLOCK_BYTES], size_bytes: u64) -> Result<(), InvalidSuperblock> {
+/// Checks the superblock of a squashfs that has `size_bytes` bytes, padding included; returns its length without padding.
+pub(crate) fn check(start: &[u8; SUPERBLOCK_BYTES], size_bytes: u64) -> Result<u64, InvalidSuperblock> {
     if !has_magic(start) {
         return Err(InvalidSuperblock::Magic);
     }
@@ -48,7 +48,7 @@ pub(crate) fn check(start: &[u8; SUPERBLOCK_BYTES], size_bytes: u64) -> Result<(
     bytes_used.copy_from_slice(&start[40..48]);
     let bytes_used = u64::from_le_bytes(bytes_used);
     match (SUPERBLOCK_BYTES as u64..=size_bytes).contains(&bytes_used) {
-        true => Ok(()),
+        true => Ok(bytes_used),
         false => Err(InvalidSuperblock::Size { bytes_used, size_bytes }),
     }
 }
@@ -66,7 +66,7 @@ mod tests {
         let (file, summary) = writer.finish().unwrap();
         let mut start = [0; SUPERBLOCK_BYTES];
         file.read_exact_at(&mut start, 0).unwrap();
-        assert_eq!(check(&start, summary.size_bytes), Ok(()));
+        assert!(check(&start, summary.size_bytes).is_ok_and(|used| used.next_multiple_of(4096) == summary.size_bytes));
         assert!(matches!(check(&start, 100), Err(InvalidSuperblock::Size { .. })));
         start[28] = 3;
         assert!(matches!(check(&start, 4096), Err(InvalidSuperblock::Version { major: 3, .. })));

@@ -118,6 +118,9 @@ pub enum RuntimeError {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
+    /// A skeleton.
+    #[error(transparent)]
+    Skeleton(#[from] crate::skeleton::SkeletonError),
     /// The monitor of the container.
     #[error("container {name}")]
     Monitor {

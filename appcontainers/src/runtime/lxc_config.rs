@@ -52,7 +52,7 @@ pub struct LxcConfig {
     /// The directory with the monitor's socket on the host.
     pub agent_socket_dir: PathBuf,
     /// Files shown read-only over paths of the image: host path, path inside without the leading `/`.
-    pub files: Vec<(PathBuf, String)>,
+    pub files: Vec<(PathBuf, PathBuf)>,
     /// The seccomp policy's file.
     pub seccomp_profile: PathBuf,
     /// Where liblxc logs.
@@ -151,7 +151,7 @@ impl LxcConfig {
             lines.mount(format_args!(
                 "{} {} none bind,ro,create=file",
                 escape(&source.to_string_lossy()),
-                escape(target)
+                escape(&target.to_string_lossy())
             ));
         }
         for path in ["proc/keys", "proc/timer_list", "proc/kcore", "proc/sched_debug", "proc/latency_stats"] {
@@ -218,7 +218,7 @@ mod tests {
             pids_limit: 100,
             agent: "/usr/libexec/appcontainers/appc-agent".into(),
             agent_socket_dir: "/run/appcontainers/containers/web/agent".into(),
-            files: vec![("/run/a b/hosts".into(), "etc/hosts".to_owned())],
+            files: vec![("/run/a b/hosts".into(), "etc/hosts".into())],
             seccomp_profile: "/run/seccomp".into(),
             log: "/run/lxc.log".into(),
             post_stop: "true".to_owned(),

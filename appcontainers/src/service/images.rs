@@ -1,45 +1,42 @@
 //! Images and bases in the store.
 
-use jiff::Timestamp;
-use serde::Serialize;
+use std::{collections::HashSet, path::Path};
 
 use super::{ImageSource, Service};
 use crate::{
-    Error, ImageName,
-    image::{Aimg, Digest, Kind, Manifest},
+    Error, ImageName, Progress,
+    image::{
+        Aimg, Digest, ImageSummary, Kind, Manifest,
+        base::{self, Recipe},
+    },
 };
 
-/// An image as listings show it.
-#[derive(Debug, Clone, Serialize)]
-pub struct ImageSummary {
-    /// Its name.
-    pub name: ImageName,
-    /// The digest of its manifest.
-    pub digest: Digest,
-    /// When it was made.
-    pub created: Timestamp,
-    /// How many layers it has.
-    pub layers: usize,
-    /// All its layers together, in bytes.
-    pub size_bytes: u64,
-    /// The base under it; none if it is one.
-    pub base: Option<ImageName>,
-}
-
-impl ImageSummary {
-    pub(crate) fn of(manifest: &Manifest) -> Result<Self, Error> {
-        Ok(Self {
-            name: manifest.name.clone(),
-            digest: manifest.digest()?,
-            created: manifest.created,
-            layers: manifest.layers.len(),
-            size_bytes: manifest.size_bytes(),
-            base: manifest.base.as_ref().map(|base| base.name.clone()),
-        })
-    }
-}
-
 impl Service {
+    /// The recipes that this program knows, by name.
+    pub fn recipes(&self) -> Result<Vec<Recipe>, Error> {
+        Ok(base::recipes()?)
+    }
+
+    /// Builds a base from a recipe: one of ours by name, or a file by path.
+    pub fn build_base(&self, recipe: &str, progress: &dyn Progress) -> Result<ImageSummary, Error> {
+        let recipe = Recipe::find(recipe)?;
+        self.prepare()?;
+        let _in_use = self.store().keep_layers()?;
+        Ok(ImageSummary::of(&base::build(&self.store(), &recipe, progress)?)?)
+    }
+
+    /// Makes a base of a tar archive (plain or compressed), a squashfs or a directory.
+    pub fn import_base(
+        &self,
+        source: &Path,
+        name: Option<ImageName>,
+        progress: &dyn Progress,
+    ) -> Result<ImageSummary, Error> {
+        self.prepare()?;
+        let _in_use = self.store().keep_layers()?;
+        Ok(ImageSummary::of(&base::import(&self.store(), source, name, progress)?)?)
+    }
+
     /// The bases in the store, by name.
     pub fn bases(&self) -> Result<Vec<ImageSummary>, Error> {
         self.summaries(Kind::Base)
@@ -53,7 +50,7 @@ impl Service {
     fn summaries(&self, kind: Kind) -> Result<Vec<ImageSummary>, Error> {
         let store = self.store();
         let found = store.names(kind)?.into_iter().filter_map(|name| store.find(kind, &name).transpose());
-        found.map(|manifest| ImageSummary::of(&manifest?)).collect()
+        found.map(|manifest| Ok(ImageSummary::of(&manifest?)?)).collect()
     }
 
     /// An image's manifest: from the store, or from a file, which is not loaded.
@@ -92,6 +89,19 @@ impl Service {
     pub fn remove_image(&self, name: &ImageName) -> Result<(), Error> {
         let found = self.store().find(Kind::Image, name)?.ok_or_else(|| Error::UnknownImage { name: name.clone() })?;
         self.remove(Kind::Image, name, found.digest()?)
+    }
+
+    /// The layers that images, bases and containers have.
+    pub(super) fn referenced_layers(&self) -> Result<HashSet<Digest>, Error> {
+        let mut layers: HashSet<Digest> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
+        let store = self.store();
+        for kind in [Kind::Base, Kind::Image] {
+            for name in store.names(kind)? {
+                let manifest = store.find(kind, &name)?;
+                layers.extend(manifest.into_iter().flat_map(|manifest| manifest.layers).map(|layer| layer.digest));
+            }
+        }
+        Ok(layers)
     }
 
     fn remove(&self, kind: Kind, name: &ImageName, digest: Digest) -> Result<(), Error> {

@@ -116,6 +116,7 @@ impl Aimg {
         let mut start = [0; SUPERBLOCK_BYTES];
         self.file.read_exact_at(&mut start, offset).map_err(AimgError::Read)?;
         superblock::check(&start, layer.size_bytes)
+            .map(drop)
             .map_err(|source| AimgError::Superblock { digest: layer.digest, source })
     }
 }

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_no_capability_is_refused() {
-        for bad in [b"".as_slice(), b"\x01\0\0", b"\x01\0\0\x02", &[0; 20], &[3; 24]] {
+        for bad in [b"".as_slice(), b"\x01\0\0", b"\x01\0\0\x02", &[0; 20], &[3; 20], &[4; 24]] {
             assert_eq!(capability(bad), None, "{bad:?}");
         }
     }

@@ -3,16 +3,21 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::PathBuf,
 };
 
+use appcontainers_sys::squashfs::Options;
+
 use super::{Store, StoreError};
+use rustix::fs::{FlockOperation, flock};
+
 use crate::{
     Progress,
     image::{
         ALIGNMENT, Digest, Hasher, Layer,
         new_file::NewFile,
+        pack::{self, IdShift, Packed},
         superblock::{self, SUPERBLOCK_BYTES},
     },
     progress::Step,
@@ -40,6 +45,24 @@ impl Store {
     /// Opens a layer for reading.
     pub fn open_layer(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.layer_path(digest))
+    }
+
+    /// A layer that is there, as manifests describe it. Its bytes are not read.
+    pub fn layer(&self, digest: &Digest) -> Result<Layer, StoreError> {
+        let path = self.layer_path(digest);
+        match fs::metadata(&path) {
+            Ok(file) => Ok(Layer { digest: *digest, size_bytes: file.len(), offset: None }),
+            Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+        }
+    }
+
+    /// Keeps `gc` from removing layers that nothing refers to yet, for as long as what comes back exists.
+    pub fn keep_layers(&self) -> Result<File, StoreError> {
+        let path = self.paths.layers();
+        let failed = |source| StoreError::Io { doing: "lock", path: path.clone(), source };
+        let directory = File::open(&path).map_err(failed)?;
+        flock(&directory, FlockOperation::LockShared).map_err(|errno| failed(errno.into()))?;
+        Ok(directory)
     }
 
     /// True if the layer is there and as long as it should be. Its bytes are not read.
@@ -90,6 +113,21 @@ impl Store {
         copy(&mut step.reading(squashfs), &mut layer.file(), None).map_err(|error| self.failed(error))?;
         drop(step);
         layer.finish(progress)
+    }
+
+    /// Packs an overlay's upper directory and adds it. `None` if the container changed nothing.
+    pub fn add_delta(
+        &self,
+        upper: impl AsFd,
+        ids: IdShift,
+        options: &Options,
+        progress: &dyn Progress,
+    ) -> Result<(Option<Layer>, Packed), StoreError> {
+        let new = self.new_layer()?;
+        let into = new.file().try_clone().map_err(|source| self.cannot_write(source))?;
+        let packed = pack::delta(upper, ids, into, options, progress).map_err(StoreError::Pack)?;
+        let layer = if packed.is_empty() { None } else { Some(new.finish(progress)?) };
+        Ok((layer, packed))
     }
 
     /// Copies what must have this digest, and hashes on the way. Other bytes are not kept.

@@ -1,0 +1,149 @@
+//! Saving a container as an image: its writable layer becomes a layer on those that it was made from.
+
+use std::{fs::File, path::Path};
+
+use appcontainers_sys::squashfs;
+use appcontainers_wire::client::{FromClient, ToClient};
+use jiff::Timestamp;
+
+use super::{Container, ContainerRecord, monitor};
+use crate::{
+    Error, ImageName, ImageSummary, NoProgress, Progress,
+    error::io_error,
+    image::{
+        Kind, Layer, Manifest, SCHEMA_VERSION, Store,
+        aimg::{self, Carry},
+        pack::{self, LeftOut},
+    },
+    process::{Connection, ConnectionError},
+    runtime::{RuntimeError, Status, overlay_dir},
+};
+
+/// How to save.
+#[derive(Debug, Clone, Default)]
+pub struct SaveOptions {
+    /// Leave the base's layers out: the image needs a store that has them.
+    pub thin: bool,
+    /// zstd's level for the new layer, 1 to 22; 3 if absent.
+    pub compression_level: Option<u32>,
+    /// The image's name; the file's name without its ending if absent.
+    pub name: Option<ImageName>,
+}
+
+/// What was saved.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// The image.
+    pub image: ImageSummary,
+    /// Attributes that squashfs can't hold, which the image has not.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Container {
+    /// Saves the container as a full image in one file, over what is there. A running container stands still while its
+    /// files are read.
+    pub fn save_image(&self, dest: impl AsRef<Path>) -> Result<Saved, Error> {
+        self.save_image_with(dest.as_ref(), &SaveOptions::default(), &NoProgress)
+    }
+
+    /// As [`Container::save_image`], with more to choose.
+    pub fn save_image_with(&self, dest: &Path, options: &SaveOptions, progress: &dyn Progress) -> Result<Saved, Error> {
+        let name = image_name(dest, options)?;
+        let _lock = self.lock()?;
+        let record = self.record()?;
+        let store = Store::new(self.paths.clone());
+        let _in_use = store.keep_layers()?;
+        let (layer, left_out) = {
+            let _frozen = self.freeze()?;
+            self.pack(&record, &store, options, progress)?
+        };
+        let manifest = manifest(&record, &store, name, layer)?;
+        let base_layers = match options.thin {
+            true => base_layers(&record, &store)?,
+            false => 0,
+        };
+        let carry = if options.thin { Carry::AllButLowest(base_layers) } else { Carry::All };
+        aimg::write(dest, &manifest, carry, |digest| store.open_layer(digest), progress)
+            .map_err(|source| Error::Save { dest: dest.to_owned(), source })?;
+        Ok(Saved { image: ImageSummary::of(&manifest)?, left_out })
+    }
+
+    /// Packs the writable layer into the store; none if nothing was written.
+    fn pack(
+        &self,
+        record: &ContainerRecord,
+        store: &Store,
+        options: &SaveOptions,
+        progress: &dyn Progress,
+    ) -> Result<(Option<Layer>, Vec<LeftOut>), Error> {
+        let ids = self.id_shift()?;
+        let upper_path = overlay_dir(&self.paths, &self.name, record.overlay).join("upper");
+        let upper = File::open(&upper_path).map_err(io_error("open", &upper_path))?;
+        if upper_path.read_dir().map_err(io_error("list", &upper_path))?.next().is_none() {
+            return Ok((None, Vec::new()));
+        }
+        let new = store.new_layer()?;
+        let mut packing = squashfs::Options::default();
+        if let Some(level) = options.compression_level {
+            packing.compression_level = level;
+        }
+        let file = new.file().try_clone().map_err(io_error("write a layer in", self.paths.layers()))?;
+        let packed = pack::delta(&upper, ids, file, &packing, progress)
+            .map_err(|source| Error::Pack { name: self.name.clone(), source })?;
+        Ok((Some(new.finish(progress)?), packed.left_out))
+    }
+
+    /// Stops a running container's processes where they are until the connection that comes back is dropped.
+    fn freeze(&self) -> Result<Option<Connection>, Error> {
+        match self.status()? {
+            Status::Running => {}
+            Status::Stopped | Status::Ended => return Ok(None),
+            Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
+        }
+        let mut connection = monitor::connect(&self.paths, &self.name)?;
+        let of_monitor = |source| Error::Monitor { name: self.name.clone(), source };
+        connection.send(&FromClient::Freeze, &[]).map_err(of_monitor)?;
+        loop {
+            match connection.receive(monitor::READY_TIMEOUT).map_err(of_monitor)? {
+                ToClient::Frozen => return Ok(Some(connection)),
+                ToClient::Stopped => return Err(of_monitor(ConnectionError::Stopping)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn image_name(dest: &Path, options: &SaveOptions) -> Result<ImageName, Error> {
+    if let Some(name) = &options.name {
+        return Ok(name.clone());
+    }
+    let stem = dest.file_stem().unwrap_or_default().to_string_lossy();
+    stem.parse().map_err(|_| Error::NoImageName { dest: dest.to_owned() })
+}
+
+fn manifest(record: &ContainerRecord, store: &Store, name: ImageName, layer: Option<Layer>) -> Result<Manifest, Error> {
+    let mut layers = Vec::with_capacity(record.layers.len() + 1);
+    for digest in &record.layers {
+        layers.push(store.layer(digest)?);
+    }
+    // The same files as in a layer below need no second layer of them.
+    layers.extend(layer.filter(|layer| !record.layers.contains(&layer.digest)));
+    Ok(Manifest {
+        schema_version: SCHEMA_VERSION,
+        name,
+        created: Timestamp::now(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        layers,
+        base: Some(record.base.clone()),
+        config: record.config.clone(),
+    })
+}
+
+/// How many of the lowest layers are the base's.
+fn base_layers(record: &ContainerRecord, store: &Store) -> Result<usize, Error> {
+    let base = store.find(Kind::Base, &record.base.name)?;
+    match base {
+        Some(base) if base.digest()? == record.base.digest => Ok(base.layers.len()),
+        _ => Err(Error::BaseGone { name: record.base.name.clone(), digest: record.base.digest }),
+    }
+}

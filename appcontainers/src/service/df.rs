@@ -1,0 +1,76 @@
+//! Where the room goes.
+
+use serde::Serialize;
+
+use super::Service;
+use crate::{
+    ContainerName, Error, disk,
+    runtime::{self, Status, overlay_dir},
+};
+
+/// How much room the installation takes.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiskUsage {
+    /// By kind.
+    pub parts: Vec<UsagePart>,
+}
+
+/// How much room one kind of thing takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UsagePart {
+    /// What kind.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// All together, on the disk.
+    pub size_bytes: u64,
+    /// What removing those that nothing uses would give back.
+    pub reclaimable_bytes: u64,
+}
+
+impl Service {
+    /// How much room layers, overlays and logs take on the disk.
+    pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
+        Ok(DiskUsage { parts: vec![self.layer_usage()?, self.overlay_usage()?, self.log_usage()?] })
+    }
+
+    fn layer_usage(&self) -> Result<UsagePart, Error> {
+        let used = self.referenced_layers()?;
+        let mut part = UsagePart { kind: "layers", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
+        for layer in self.store().layers()? {
+            part.add(layer.size_bytes, !used.contains(&layer.digest));
+        }
+        Ok(part)
+    }
+
+    fn overlay_usage(&self) -> Result<UsagePart, Error> {
+        let mut part = UsagePart { kind: "overlays", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
+        for record in self.records()? {
+            let directory = overlay_dir(&self.paths, &record.name, record.overlay);
+            part.add(disk::usage(&directory), !self.is_running(&record.name)?);
+        }
+        Ok(part)
+    }
+
+    fn log_usage(&self) -> Result<UsagePart, Error> {
+        let mut part = UsagePart { kind: "logs", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
+        for record in self.records()? {
+            part.add(disk::usage(&self.paths.container_log(&record.name)), !self.is_running(&record.name)?);
+        }
+        Ok(part)
+    }
+
+    fn is_running(&self, name: &ContainerName) -> Result<bool, Error> {
+        Ok(runtime::status(&self.paths, name)? == Status::Running)
+    }
+}
+
+impl UsagePart {
+    fn add(&mut self, bytes: u64, reclaimable: bool) {
+        self.count += 1;
+        self.size_bytes += bytes;
+        if reclaimable {
+            self.reclaimable_bytes += bytes;
+        }
+    }
+}
