@@ -8,6 +8,7 @@ mod probe;
 mod state;
 
 pub use check::{Check, Verdict};
+pub use probe::unfit_kernel;
 
 use crate::Paths;
 
