@@ -198,6 +198,11 @@ impl Service {
         Ok(setup::set_up(&self.paths, options)?)
     }
 
+    /// Looks the host and the state over; changes nothing.
+    pub fn doctor(&self) -> Vec<Check> {
+        doctor::examine(&self.paths)
+    }
+
     /// Takes back what [`Service::set_up`] changed; refused while there are containers.
     pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
         Ok(setup::undo(&self.paths)?)

@@ -22,9 +22,9 @@ fn text(containers: &[ContainerDetails]) -> String {
     let row = |container: &ContainerDetails| {
         [
             container.name.to_string(),
-            container.status.to_string(),
+            container.status.as_str().to_owned(),
             container.ip.to_string(),
-            render::or_dash(container.image.as_ref().or(container.base.as_ref())),
+            container.image.to_string(),
             format!("{:.0}", container.created),
         ]
     };

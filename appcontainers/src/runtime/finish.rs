@@ -14,6 +14,7 @@ use crate::{
     ContainerName, Paths,
     container::{ContainerRecord, OverlayKind},
     network::{ReservationError, ReservationStore},
+    output::gone,
     state::{ContainerLock, Durability, HostLock},
 };
 
@@ -60,7 +61,8 @@ pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), R
 /// Removes a container that does not run: configuration, log, overlay, run directory and, last, its reservation.
 pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
     let name = lock.name();
-    remove_tree(&paths.container(name))?;
+    let directory = paths.container(name);
+    gone::retire(&directory).map_err(host_error("remove", &directory))?;
     for kind in [OverlayKind::Raw, OverlayKind::Tmp] {
         remove_tree(&overlay_dir(paths, name, kind))?;
     }
