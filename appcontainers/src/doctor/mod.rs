@@ -8,7 +8,7 @@ mod probe;
 mod state;
 
 pub use check::{Check, Verdict};
-pub use leftovers::{Leftover, LeftoverKind, find as find_leftovers};
+pub use probe::unfit_kernel;
 
 use crate::Paths;
 
@@ -28,5 +28,7 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(state::network(paths));
     checks.push(firewall::check(paths));
     checks.push(state::leftovers(paths));
+    checks.push(state::lost_reservations(paths));
+    checks.push(state::unowned(paths));
     checks
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, os::unix::fs::MetadataExt, path::Path};
 
 use super::{Check, check::chain, leftovers};
 use crate::{
-    Paths,
+    Paths, Service,
     network::{HostNetwork, ReservationError, Reservations, SubordinateIds},
     setup,
 };
@@ -92,13 +92,51 @@ pub(super) fn network(paths: &Paths) -> Check {
 
 pub(super) fn leftovers(paths: &Paths) -> Check {
     const NAME: &str = "leftovers";
-    match leftovers::find(paths) {
-        Ok(found) if found.is_empty() => Check::fit(NAME, "none"),
-        Ok(found) => {
-            let shown: Vec<_> = found.iter().take(5).map(ToString::to_string).collect();
-            let more = if found.len() > shown.len() { ", …" } else { "" };
-            Check::warning(NAME, format!("{}: {}{more}", found.len(), shown.join(", ")), "run: appc gc")
-        }
+    let garbage = match Service::open(paths.clone()).gc(true) {
+        Ok(garbage) => garbage,
+        Err(error) => return Check::warning(NAME, chain(&error), "run: appc gc"),
+    };
+    // Layers that nothing uses any more are a store's, and no sign of anything that went wrong.
+    let left = garbage.iter().filter(|item| !matches!(item.kind, "layer" | "mount"));
+    match some_of(left) {
+        None => Check::fit(NAME, "none"),
+        Some(detail) => Check::warning(NAME, detail, "run: appc gc"),
+    }
+}
+
+pub(super) fn lost_reservations(paths: &Paths) -> Check {
+    const NAME: &str = "lost-reservations";
+    match leftovers::unreserved(paths) {
+        Ok(names) => match some_of(&names) {
+            None => Check::fit(NAME, "none"),
+            Some(detail) => {
+                let mend =
+                    "restore resources.json and resources.journal from a backup, or remove them: appc rm -f NAME";
+                Check::unfit(NAME, format!("containers without an address: {detail}"), mend)
+            }
+        },
         Err(error) => Check::warning(NAME, chain(&error), "run: appc doctor again"),
     }
+}
+
+pub(super) fn unowned(paths: &Paths) -> Check {
+    const NAME: &str = "stray-processes";
+    match leftovers::unowned(paths) {
+        Ok(names) => match some_of(&names) {
+            None => Check::fit(NAME, "none"),
+            Some(detail) => {
+                let mend = "end the processes that /sys/fs/cgroup/*/CGROUP/**/cgroup.procs lists, then: appc gc";
+                Check::warning(NAME, format!("of no container's start: {detail}"), mend)
+            }
+        },
+        Err(error) => Check::warning(NAME, chain(&error), "run: appc doctor again"),
+    }
+}
+
+/// How many there are and the first of them; `None` if there are none.
+fn some_of<T: ToString>(items: impl IntoIterator<Item = T>) -> Option<String> {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    let shown = items.get(..5.min(items.len()))?.join(", ");
+    let more = if items.len() > 5 { ", …" } else { "" };
+    (!items.is_empty()).then(|| format!("{}: {shown}{more}", items.len()))
 }

@@ -191,7 +191,7 @@ impl Service {
                 bytes: disk::usage(&path),
             });
             if !dry_run {
-                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                runtime::remove_tree(&path)?;
             }
         }
         Ok(())
