@@ -20,8 +20,9 @@ use std::{
 use appcontainers::{
     NoProgress, Paths,
     image::{
-        Store,
-        base::{self},
+        AimgError, ImageConfig, Kind, Manifest, SCHEMA_VERSION, Store, StoreError,
+        aimg::{self, Carry},
+        base,
         pack::{self, IdShift, PackError, Packed},
     },
     overlay,
@@ -369,6 +370,57 @@ fn a_link_in_a_directory_leads_nowhere() {
         let root = mounted(&place.join("delta"), place.join("mnt"));
         assert_eq!(fs::read_link(root.join("etc-link")).unwrap(), Path::new("/etc"));
         assert_eq!(fs::read_dir(&root).unwrap().count(), 2);
+    });
+}
+
+#[test]
+fn a_full_disk_leaves_the_destination_as_it_was() {
+    with_mounts(|place| {
+        let store = Store::new(Paths::new(place.join("root"), place.join("run")));
+        let layer = |seed: u32| {
+            let new = store.new_layer().unwrap();
+            let mut writer = Writer::create(new.file().try_clone().unwrap(), &Options::default()).unwrap();
+            let mut noise = seed;
+            let mut step = || {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            };
+            let data: Vec<u8> = (0..150_000).map(|_| step()).collect();
+            let mut file = writer.file(b"noise", &Metadata::default()).unwrap();
+            file.write(&data).unwrap();
+            file.finish().unwrap();
+            writer.finish().unwrap();
+            new.finish(&NoProgress).unwrap()
+        };
+        let manifest = |layers| Manifest {
+            schema_version: SCHEMA_VERSION,
+            name: "app".parse().unwrap(),
+            created: "2024-05-06T07:08:09Z".parse().unwrap(),
+            architecture: "x86_64".to_owned(),
+            layers,
+            base: None,
+            config: ImageConfig::default(),
+        };
+        let (one, two) = (layer(1), layer(2));
+        let small = directory(place.join("small"));
+        rustix::mount::mount("none", &small, "tmpfs", rustix::mount::MountFlags::empty(), c"size=400k").unwrap();
+        let dest = small.join("app.aimg");
+        let save = |layers| aimg::write(&dest, &manifest(layers), Carry::All, |d| store.open_layer(d), &NoProgress);
+        save(vec![one.clone()]).unwrap();
+        let before = fs::read(&dest).unwrap();
+        let error = save(vec![one, two]).unwrap_err();
+        let AimgError::Write(source) = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&dest).unwrap(), before);
+        assert_eq!(fs::read_dir(&small).unwrap().count(), 1);
+
+        // The same for a store that fills: no layer, no name.
+        let full = directory(place.join("full"));
+        rustix::mount::mount("none", &full, "tmpfs", rustix::mount::MountFlags::empty(), c"size=100k").unwrap();
+        let other = Store::new(Paths::new(&full, place.join("run")));
+        let error = other.load(&dest, &NoProgress).unwrap_err();
+        assert!(matches!(error, StoreError::WriteLayer { .. }), "{error}");
+        assert!(other.layers().unwrap().is_empty() && other.names(Kind::Image).unwrap().is_empty());
     });
 }
 
