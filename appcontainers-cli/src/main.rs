@@ -11,6 +11,7 @@ mod failure;
 mod logging;
 mod progress;
 mod render;
+mod signals;
 mod stdio;
 
 use std::{env, process::ExitCode};

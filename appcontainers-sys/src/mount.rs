@@ -53,6 +53,17 @@ pub fn copy(source: &Path, target: &Path, user_namespace: Option<BorrowedFd<'_>>
     Ok(())
 }
 
+/// Whether the mount at `source` can be id-mapped on this kernel. Changes nothing.
+pub fn can_map_ids(source: &Path, user_namespace: BorrowedFd<'_>) -> io::Result<bool> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    match set_id_map(tree.as_fd(), user_namespace) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn set_id_map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,

@@ -3,7 +3,8 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Command, Stdio},
 };
 
 use rustix::{pipe::PipeFlags, thread::UnshareFlags};
@@ -30,11 +31,31 @@ pub fn with_range(base: u32, count: u32) -> io::Result<OwnedFd> {
         io::Error::other("the kernel refuses a user namespace (see /proc/sys/user/max_user_namespaces)")
     })?;
     let of_child = format!("/proc/{}", child.pid().as_raw_nonzero());
+    let namespace = map_and_open(&of_child, base, count)?;
+    drop(release_end);
+    child.wait()?;
+    Ok(namespace)
+}
+
+/// As [`with_range`], for programs with several threads; slower, as it runs a program (`cat`).
+pub fn with_range_of_program(base: u32, count: u32) -> io::Result<OwnedFd> {
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    // SAFETY: the closure makes one system call and touches no memory that other threads may hold a lock on.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)?));
+    }
+    let mut child = command.spawn()?;
+    let namespace = map_and_open(&format!("/proc/{}", child.id()), base, count);
+    // It ends with its input.
+    drop(child.stdin.take());
+    child.wait()?;
+    namespace
+}
+
+fn map_and_open(of_child: &str, base: u32, count: u32) -> io::Result<OwnedFd> {
     let map = format!("0 {base} {count}\n");
     std::fs::write(format!("{of_child}/uid_map"), &map)?;
     std::fs::write(format!("{of_child}/gid_map"), &map)?;
-    let namespace = File::open(format!("{of_child}/ns/user"))?;
-    drop(release_end);
-    child.wait()?;
-    Ok(namespace.into())
+    Ok(File::open(format!("{of_child}/ns/user"))?.into())
 }

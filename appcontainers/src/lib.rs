@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod container;
 mod disk;
+pub mod doctor;
 mod error;
 pub mod event;
 pub mod image;
@@ -13,7 +14,7 @@ pub mod output;
 pub mod overlay;
 mod paths;
 pub mod process;
-mod program;
+pub mod program;
 mod progress;
 pub mod runtime;
 mod service;
@@ -24,14 +25,15 @@ pub mod state;
 
 pub use appcontainers_wire::ExitStatus;
 pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
+pub use doctor::{Check, Verdict};
 pub use error::Error;
-pub use image::{Digest, ImageSummary, Manifest, base::Recipe};
+pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
-pub use overlay::{Change as FileChange, ChangeKind};
+pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
-pub use process::Command;
+pub use process::{Command, RunStreams};
 pub use progress::{NoProgress, Progress};
-pub use runtime::prewarm;
+pub use runtime::{Status, prewarm};
 pub use service::{
     DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
 };

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
     container::{ContainerRecord, NewContainer, create, details},
+    doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
@@ -195,6 +196,11 @@ impl Service {
     /// nothing to do.
     pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
         Ok(setup::set_up(&self.paths, options)?)
+    }
+
+    /// Looks the host and the state over; changes nothing.
+    pub fn doctor(&self) -> Vec<Check> {
+        doctor::examine(&self.paths)
     }
 
     /// Takes back what [`Service::set_up`] changed; refused while there are containers.

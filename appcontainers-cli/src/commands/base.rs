@@ -88,7 +88,7 @@ pub(crate) struct Recipes {}
 
 impl Recipes {
     fn execute(self, context: &Context) -> anyhow::Result<()> {
-        context.print(&context.service.recipes(), |recipes| recipe_table(recipes))
+        context.print(&context.service.recipes()?, |recipes| recipe_table(recipes))
     }
 }
 
@@ -110,7 +110,7 @@ fn print_name(context: &Context, base: &ImageSummary) -> anyhow::Result<()> {
 }
 
 fn recipe_table(recipes: &[Recipe]) -> String {
-    let row = |recipe: &Recipe| [recipe.name.clone(), recipe.description.clone()];
+    let row = |recipe: &Recipe| [recipe.name.to_string(), recipe.description.clone()];
     render::table(["NAME", "DESCRIPTION"], recipes.iter().map(row))
 }
 
@@ -120,7 +120,9 @@ mod tests {
 
     #[test]
     fn recipes_are_a_table() {
-        let recipe = Recipe { name: "busybox".to_owned(), description: "small, offline".to_owned() };
+        let text =
+            "description = 'small, offline'\n[source.busybox]\nprogram = '/bin/busybox'\npackage = 'busybox-static'\n";
+        let recipe = Recipe::parse("busybox".parse().unwrap(), text).unwrap();
         render::assert_documented("appc base recipes", &recipe);
         assert_eq!(recipe_table(&[recipe]), "NAME     DESCRIPTION\nbusybox  small, offline\n");
     }

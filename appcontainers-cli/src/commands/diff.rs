@@ -28,18 +28,20 @@ fn text(changes: &[FileChange]) -> String {
             ChangeKind::Modified => 'M',
             ChangeKind::Deleted => 'D',
         };
-        format!("{letter} {}\n", render::plain(&change.path.to_string_lossy()))
+        format!("{letter} {}\n", render::plain(&change.path))
     };
     changes.iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use appcontainers::ChangedType;
+
     use super::*;
 
     #[test]
     fn a_file_name_with_a_line_end_stays_on_its_line() {
-        let change = |kind, path: &str| FileChange { kind, path: path.into() };
+        let change = |kind, path: &str| FileChange { kind, path: path.into(), file_type: ChangedType::File };
         let changes = [
             change(ChangeKind::Added, "/root/a\nb"),
             change(ChangeKind::Modified, "/etc/passwd"),

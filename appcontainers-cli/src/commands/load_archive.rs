@@ -30,6 +30,6 @@ impl Args {
         let container = context.container(None)?;
         let source =
             if self.archive.as_os_str() == "-" { ArchiveSource::Stdin } else { ArchiveSource::File(self.archive) };
-        Ok(container.load_archive_with(source, self.into.as_deref(), &Bars::default())?)
+        Ok(container.load_archive_with(&source, self.into.as_deref(), &Bars::default())?)
     }
 }

@@ -22,9 +22,9 @@ fn text(containers: &[ContainerDetails]) -> String {
     let row = |container: &ContainerDetails| {
         [
             container.name.to_string(),
-            container.status.to_string(),
+            container.status.as_str().to_owned(),
             container.ip.to_string(),
-            render::or_dash(container.image.as_ref().or(container.base.as_ref())),
+            container.image.to_string(),
             format!("{:.0}", container.created),
         ]
     };
@@ -43,10 +43,11 @@ mod tests {
             name: "web".parse().unwrap(),
             status: Status::Running,
             ip: [10, 88, 0, 2].into(),
-            mac: "02:00:00:00:00:01".to_owned(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            id_range: None,
             hostname: "web".parse().unwrap(),
-            base: Some("busybox".parse().unwrap()),
-            image: None,
+            base: "busybox".parse().unwrap(),
+            image: "busybox".parse().unwrap(),
             overlay: OverlayKind::Raw,
             privileged: false,
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),

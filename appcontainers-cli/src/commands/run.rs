@@ -1,6 +1,6 @@
 //! `appc run`
 
-use appcontainers::{Command, Container, ImageSource, LoadOptions};
+use appcontainers::{Command, Container, ImageSource, LoadOptions, RunStreams};
 use clap::{
     CommandFactory as _,
     builder::{OsStringValueParser, TypedValueParser as _},
@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::values;
-use crate::{cli::Cli, context::Context, progress::Bars, stdio};
+use crate::{cli::Cli, context::Context, progress::Bars, signals, stdio};
 
 /// Run a command in a container
 ///
@@ -54,7 +54,8 @@ impl Args {
         let image = self.image.take();
         let container = self.container(image.as_ref(), context)?;
         let remove = self.rm;
-        let outcome = container.run(self.into_command());
+        let streams = RunStreams { signals: Some(signals::forwarded()?), ..RunStreams::inherit()? };
+        let outcome = container.run_with(self.into_command(), streams);
         if !remove {
             return Ok(outcome?.shell_code());
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use appcontainers::{ImageName, SaveOptions};
+use appcontainers::{ImageName, LeftOut, SaveOptions, Saved};
 
 use crate::{context::Context, progress::Bars, render, stdio};
 
@@ -36,7 +36,11 @@ impl Args {
         let container = context.container(None)?;
         let Self { dest, thin, compression_level, name } = self;
         let options = SaveOptions { thin, compression_level, name };
-        let image = container.save_image_with(&dest, &options, &Bars::default())?;
+        let Saved { image, left_out } = container.save_image_with(&dest, &options, &Bars::default())?;
+        for LeftOut { path, attribute } in &left_out {
+            let path = render::plain(&String::from_utf8_lossy(path)).into_owned();
+            stdio::note(&format!("warning: {attribute} of {path} is not in the image: squashfs cannot hold it"));
+        }
         if context.json {
             return stdio::print(&render::json(&image)?);
         }

@@ -79,9 +79,14 @@ fn random_name(manifest: &Manifest) -> ContainerName {
 
 fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Result<ContainerRecord, Error> {
     let name = &reservation.name;
+    if let (Some(range), Some(layer)) = (reservation.id_range, new.manifest.layers.first()) {
+        runtime::check_id_mapping(paths, name, &layer.digest, range)?;
+    }
     runtime::create_overlay(paths, name, new.overlay, reservation.id_range)?;
     let directory = paths.container(name);
-    create_directory(&directory, 0o700).map_err(io_error("create", &directory))?;
+    for directory in [&directory, &paths.container_log(name)] {
+        create_directory(directory, 0o700).map_err(io_error("create", directory))?;
+    }
     let image = BaseReference { name: new.manifest.name.clone(), digest: new.manifest.digest()? };
     let record = ContainerRecord {
         name: name.clone(),

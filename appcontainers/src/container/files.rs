@@ -45,6 +45,7 @@ impl Container {
     fn operate(&self, lock: &ContainerLock, argv: Vec<String>, input: File) -> Result<(), Error> {
         let spec =
             ProcessSpec { argv, env: Vec::new(), working_dir: None, user: None, stdin: true, file_operation: true };
+        let log = self.open_log()?;
         let (mut connection, started) = match self.status()? {
             Status::Running => (monitor::connect(&self.paths, &self.name)?, false),
             Status::Stopped | Status::Ended => {
@@ -66,7 +67,7 @@ impl Container {
             stderr: said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?,
             signals: None,
         };
-        let followed = follow(&mut connection, accepted, &self.paths.container_log(&self.name), streams);
+        let followed = follow(&mut connection, accepted, log, streams);
         if started {
             monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
             runtime::finish(&self.paths, lock, None)?;

@@ -5,6 +5,7 @@ use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient}
 use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
+    output::LogReader,
     process::{Command, Connection, ConnectionError, RunError, RunStreams, follow},
     runtime::{RuntimeError, StartMode, Status},
 };
@@ -19,9 +20,10 @@ impl Container {
     /// Runs a command with these streams; otherwise as [`Container::run`].
     pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
-        let log = self.paths.container_log(&self.name);
+        // Opened before the command can end: an ephemeral container may be gone the moment after.
+        let log = self.open_log()?;
         let (mut connection, accepted) = self.begin_run(spec)?;
-        match follow(&mut connection, accepted, &log, streams) {
+        match follow(&mut connection, accepted, log, streams) {
             Ok(status) => Ok(status),
             Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
             Err(error) => Err(self.run_error(error)),
@@ -56,6 +58,10 @@ impl Container {
                 Err(source) => return Err(self.run_error(source.into())),
             }
         }
+    }
+
+    pub(super) fn open_log(&self) -> Result<LogReader, Error> {
+        LogReader::open(&self.paths.container_log(&self.name)).map_err(|source| self.run_error(source.into()))
     }
 
     pub(super) fn run_error(&self, source: RunError) -> Error {

@@ -21,7 +21,6 @@ use std::{
 
 use ipnetwork::Ipv4Network;
 use jiff::Timestamp;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -343,20 +342,6 @@ impl<'lock> ReservationStore<'lock> {
     /// All, by name.
     pub fn list(&self) -> Vec<Reservation> {
         self.all.list()
-    }
-
-    /// A name that nobody has: `prefix`, `-`, and six random letters and digits.
-    pub fn unused_name(&self, prefix: &ContainerName) -> ContainerName {
-        const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        let mut random = rand::rng();
-        loop {
-            let end: String = (0..6).map(|_| LETTERS[random.random_range(0..LETTERS.len())] as char).collect();
-            let start = &prefix.as_str()[..prefix.as_str().len().min(56)];
-            match format!("{start}-{end}").parse() {
-                Ok(name) if !self.all.held.contains_key(&name) => return name,
-                _ => {}
-            }
-        }
     }
 
     /// Reserves an address, a MAC and, unless it is privileged, an id range for the container.

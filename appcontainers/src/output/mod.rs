@@ -17,6 +17,7 @@
 //!        32       payload
 //! ```
 
+pub(crate) mod gone;
 mod reader;
 mod record;
 mod writer;

@@ -6,15 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{LogError, Record, RecordHeader, io_error, segment_name, segments};
+use super::{LogError, Record, RecordHeader, gone, io_error, segment_name, segments};
 
 /// How much is read from a segment at once, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A cursor in a log.
+/// A cursor in a log. What it has opened stays readable when the container is removed.
 #[derive(Debug)]
 pub struct LogReader {
-    directory: PathBuf,
+    path: PathBuf,
+    directory: Option<File>,
     position: u64,
     segment: Option<(u64, File)>,
     buffer: Vec<u8>,
@@ -22,9 +23,19 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// A cursor at `position`, which is the position of a record or the log's end.
-    pub fn open(directory: &Path, position: u64) -> Self {
-        Self { directory: directory.to_owned(), position, segment: None, buffer: Vec::new(), taken: 0 }
+    /// A cursor at the start of the log in directory `path`.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let directory = gone::hold(path).map_err(io_error("open", path))?;
+        let (path, directory) = (path.to_owned(), Some(directory));
+        Ok(Self { path, directory, position: 0, segment: None, buffer: Vec::new(), taken: 0 })
+    }
+
+    /// Moves the cursor to `position`, which is the position of a record or the log's end.
+    pub fn seek(&mut self, position: u64) {
+        self.position = position;
+        self.segment = None;
+        self.buffer.clear();
+        self.taken = 0;
     }
 
     /// Where the cursor is.
@@ -77,7 +88,7 @@ impl LogReader {
         let mut got = old;
         while got < wanted {
             let at = self.position + got as u64 - start;
-            let read = file.read_at(&mut self.buffer[got..], at).map_err(io_error("read", &self.directory))?;
+            let read = file.read_at(&mut self.buffer[got..], at).map_err(io_error("read", &self.path))?;
             if read == 0 {
                 break;
             }
@@ -88,15 +99,24 @@ impl LogReader {
     }
 
     fn open_segment(&self) -> Result<(u64, File), LogError> {
-        let start = segments(&self.directory)?.into_iter().rev().find(|start| *start <= self.position);
+        let directory = self.directory.as_ref().map_or_else(|| self.path.clone(), gone::handle_path);
+        let start = segments(&directory)?.into_iter().rev().find(|start| *start <= self.position);
         let start = start.ok_or_else(|| self.no_record())?;
-        let path = self.directory.join(segment_name(start));
+        let path = directory.join(segment_name(start));
         let file = File::open(&path).map_err(io_error("open", &path))?;
         if has_more(&file, self.position - start) { Ok((start, file)) } else { Err(self.no_record()) }
     }
 
     fn no_record(&self) -> LogError {
-        LogError::NoRecord { path: self.directory.clone(), position: self.position }
+        LogError::NoRecord { path: self.path.clone(), position: self.position }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory.take() {
+            gone::release(directory);
+        }
     }
 }
 
@@ -117,7 +137,8 @@ mod tests {
     }
 
     fn read_all(directory: &Path, from: u64, end: u64) -> Vec<u8> {
-        let mut reader = LogReader::open(directory, from);
+        let mut reader = LogReader::open(directory).unwrap();
+        reader.seek(from);
         let mut all = Vec::new();
         while let Some(record) = reader.next(end).unwrap() {
             all.extend_from_slice(record.payload);
@@ -164,7 +185,29 @@ mod tests {
         assert!(writer.first_position() > 0);
         let first = writer.first_position();
         assert!(!read_all(place.path(), first, writer.position()).is_empty());
-        assert!(matches!(LogReader::open(place.path(), 0).next(writer.position()), Err(LogError::NoRecord { .. })));
+        let mut late = LogReader::open(place.path()).unwrap();
+        assert!(matches!(late.next(writer.position()), Err(LogError::NoRecord { .. })));
+    }
+
+    #[test]
+    fn a_reader_reads_on_when_the_container_is_removed_and_the_last_one_deletes_the_log() {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path().join("web");
+        std::fs::create_dir(&container).unwrap();
+        let log = container.join("log");
+        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        writer.append(&header(0, 5), b"hello").unwrap();
+        let mut readers = [LogReader::open(&log).unwrap(), LogReader::open(&log).unwrap()];
+        gone::retire(&container).unwrap();
+        assert!(!container.exists());
+        for reader in &mut readers {
+            assert_eq!(reader.next(writer.position()).unwrap().unwrap().payload, b"hello");
+        }
+        let [one, other] = readers;
+        drop(one);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+        drop(other);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }
 
     proptest! {

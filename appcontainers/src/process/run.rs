@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
-    path::Path,
 };
 
 use appcontainers_wire::{
@@ -79,18 +78,19 @@ impl RunStreams {
 }
 
 /// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]) until it has ended and all its
-/// output, read from `log`, is passed on.
+/// output, read from `log` (opened before the command was asked for), is passed on.
 pub fn follow(
     connection: &mut Connection,
     (process, position): (ProcessId, u64),
-    log: &Path,
+    mut log: LogReader,
     streams: RunStreams,
 ) -> Result<ExitStatus, RunError> {
+    log.seek(position);
     let mut follower = Follower {
         connection,
         streams,
         process,
-        log: LogReader::open(log, position),
+        log,
         credit: 0,
         logged: position,
         told: position,

@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 mod error;
 mod finish;
+mod id_map_trial;
 mod layer_mount;
 mod lxc_config;
 pub mod programs;
@@ -17,6 +18,7 @@ pub use error::RuntimeError;
 pub(crate) use error::host_error;
 pub use finish::{finish, reap};
 pub(crate) use finish::{remove, remove_tree};
+pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
 pub use lxc_config::{CAPABILITIES, DEFAULT_PIDS_LIMIT};
 pub(crate) use rootfs::{create_overlay, overlay_dir};

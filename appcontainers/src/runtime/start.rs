@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use appcontainers_sys::lxc;
+use appcontainers_sys::{lxc, mount};
 use rand::Rng;
 use rustix::process::{Resource, getrlimit};
 
@@ -70,6 +70,7 @@ pub fn begin(
     record.store(paths, name)?;
 
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;
+    let agent = show_agent(&directory)?;
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
     let files = start_files::render(paths, container, reservation, settings, &directory)?;
@@ -87,7 +88,7 @@ pub fn begin(
         }),
         cgroup: record.cgroup.clone(),
         pids_limit: DEFAULT_PIDS_LIMIT,
-        agent: programs::agent()?,
+        agent,
         agent_socket_dir: sockets,
         files,
         seccomp_profile: directory.join("seccomp"),
@@ -120,6 +121,14 @@ impl Starting {
         self.record.store(paths, &self.name)?;
         Ok(Started { record: self.record, init: started.init })
     }
+}
+
+/// Shows the agent's file in the run directory, all of whose parents the container's ids can pass.
+fn show_agent(directory: &Path) -> Result<PathBuf, RuntimeError> {
+    let (program, shown) = (programs::agent()?, directory.join("program"));
+    fs::write(&shown, "").map_err(host_error("create", &shown))?;
+    mount::copy(&program, &shown, None).map_err(host_error("show the agent at", &shown))?;
+    Ok(shown)
 }
 
 /// The cgroup of one start, below the root of every hierarchy.

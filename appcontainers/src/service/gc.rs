@@ -21,6 +21,7 @@ use crate::{
     error::io_error,
     image::Digest,
     network::Reservations,
+    output::gone,
     runtime::{self, StartRecord, cgroup},
     state::ContainerLock,
 };
@@ -73,6 +74,15 @@ impl Service {
         ] {
             let entries = entries(&directory)?.into_iter();
             names.extend(entries.filter_map(|path| path.file_name()?.to_str()?.parse::<ContainerName>().ok()));
+        }
+        for gone in entries(&self.paths.containers())? {
+            let name = gone.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(gone::PREFIX) {
+                let bytes = disk::usage(&gone);
+                if dry_run || gone::delete_unless_read(&gone).map_err(io_error("remove", &gone))? {
+                    garbage.push(Garbage { kind: "removed container", name, bytes });
+                }
+            }
         }
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort();
@@ -181,7 +191,7 @@ impl Service {
                 bytes: disk::usage(&path),
             });
             if !dry_run {
-                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                runtime::remove_tree(&path)?;
             }
         }
         Ok(())

@@ -23,7 +23,9 @@ use crate::{
 };
 
 pub use change::Change;
+pub(crate) use directories::{layout, mode_of};
 use ids::AccountFiles;
+pub(crate) use ids::wide;
 
 /// How to set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,6 +129,13 @@ pub fn set_up(paths: &Paths, options: &SetupOptions) -> Result<Vec<Change>, Setu
     }
     changes.extend(HostNetwork::set_up(paths, &lock, &settings)?.1);
     Ok(changes)
+}
+
+/// [`set_up`], if something that each start needs is missing: what a command calls that can't know
+/// whether this host was ever set up, or was booted since. Looks for some 60 µs where nothing is missing.
+pub fn ensure(paths: &Paths) -> Result<Vec<Change>, SetupError> {
+    let is_up = paths.resources().exists() && paths.events().exists() && HostNetwork::find(paths)?.is_some();
+    if is_up { Ok(Vec::new()) } else { set_up(paths, &SetupOptions::default()) }
 }
 
 /// Takes back what [`set_up`] changed. Images, volumes, secrets, the user's skeletons and events stay.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use appcontainers_sys::squashfs::{Metadata, Options, Special, WriteError, Writer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BaseError, fit::make_fit};
 use crate::image::pack::PackError;
 
 /// The recipe's part about busybox.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Busybox {
     /// The program on the host.

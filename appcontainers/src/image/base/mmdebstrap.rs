@@ -9,7 +9,7 @@ use std::{
 };
 
 use appcontainers_sys::squashfs::Options;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BaseError, fit::make_fit};
 use crate::{
@@ -22,7 +22,7 @@ const PROGRAM: &str = "mmdebstrap";
 const KEPT_BYTES: usize = 4096;
 
 /// The recipe's part about mmdebstrap.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mmdebstrap {
     /// The release's name.

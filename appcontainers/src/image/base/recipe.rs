@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use include_dir::{Dir, include_dir};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BaseError, busybox::Busybox, import::name_from_path, mmdebstrap::Mmdebstrap};
 use crate::{ImageName, image::ImageConfig};
@@ -11,7 +11,7 @@ use crate::{ImageName, image::ImageConfig};
 static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../images/bases");
 
 /// How a base is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Recipe {
     /// What the base will be called: the file's name without `.toml`.
     pub name: ImageName,
@@ -24,7 +24,7 @@ pub struct Recipe {
 }
 
 /// Where a base's files come from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum RecipeSource {

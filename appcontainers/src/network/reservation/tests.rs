@@ -190,15 +190,6 @@ fn two_hundred_at_once_are_all_unique() {
     assert_unique(&all);
 }
 
-#[test]
-fn a_generated_name_is_a_name_that_nobody_has() {
-    let place = Place::new("10.1.0.0/24", 10);
-    let long: ContainerName = "a".repeat(63).parse().unwrap();
-    let names: Vec<_> = place.with(|store| vec![store.unused_name(&name(1)), store.unused_name(&long)]);
-    assert!(names[0].as_str().starts_with("c1-"), "{}", names[0]);
-    assert_eq!(names[1].as_str().len(), 63);
-}
-
 #[derive(Debug, Clone)]
 enum Step {
     Reserve(u32, bool),

@@ -1,0 +1,34 @@
+//! Looks at the host and at the state, changes nothing, and says how to mend what is wrong.
+
+mod check;
+mod firewall;
+mod host;
+mod leftovers;
+mod probe;
+mod state;
+
+pub use check::{Check, Verdict};
+pub use probe::unfit_kernel;
+
+use crate::Paths;
+
+/// All checks, the host's first. Needs root for most; starts no container.
+pub fn examine(paths: &Paths) -> Vec<Check> {
+    let mut checks = vec![host::root()];
+    checks.extend(probe::checks(paths));
+    checks.push(host::cgroups());
+    checks.push(host::lxc());
+    checks.push(host::seccomp());
+    checks.push(host::apparmor());
+    checks.extend(host::programs());
+    checks.push(host::own_programs());
+    checks.push(state::directories(paths));
+    checks.push(state::subordinate_ids(paths));
+    checks.push(state::reservations(paths));
+    checks.push(state::network(paths));
+    checks.push(firewall::check(paths));
+    checks.push(state::leftovers(paths));
+    checks.push(state::lost_reservations(paths));
+    checks.push(state::unowned(paths));
+    checks
+}

@@ -1,0 +1,177 @@
+//! Tries on the kernel what every start does, because version numbers lie: a squashfs on a loop device, its
+//! ids mapped, an overlay over it.
+//!
+//! A forked child does it in a mount namespace of its own; all that it mounts ends with it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, chown},
+    },
+    path::Path,
+};
+
+use appcontainers_sys::{mount, process, squashfs, userns};
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    system::uname,
+};
+
+use super::{Check, Verdict};
+use crate::{
+    Paths,
+    network::{IdRange, Reservations},
+    state::{Durability, replace},
+};
+
+/// The steps, in the order in which they are tried; a step needs those before it.
+const STEPS: [(&str, &str); 4] = [
+    ("user-namespaces", "raise user.max_user_namespaces: sysctl -w user.max_user_namespaces=15000"),
+    ("squashfs", "load the kernel's modules: modprobe -a loop squashfs"),
+    ("id-mapped-layers", "boot a kernel from 6.12 on, or run containers with --privileged"),
+    ("overlay", "load the kernel's module (modprobe overlay), and keep the state on ext4, xfs or btrfs"),
+];
+
+/// The checks of what was tried.
+pub(super) fn checks(paths: &Paths) -> Vec<Check> {
+    let said = match in_child(paths) {
+        Ok(said) => said,
+        Err(error) => {
+            let mend = "run: appc doctor (as root)";
+            return vec![Check::warning("kernel", format!("the kernel could not be tried: {error}"), mend)];
+        }
+    };
+    judge(&said)
+}
+
+/// What of the kernel keeps an unprivileged container from starting, found out by trying, once a boot: what
+/// `provision` asks before it makes one. A kernel that could not be tried counts as fit.
+pub fn unfit_kernel(paths: &Paths) -> Option<Check> {
+    let (record, release) = (paths.kernel_record(), uname().release().to_bytes().to_owned());
+    if fs::read(&record).is_ok_and(|fit| fit == release) {
+        return None;
+    }
+    let checks = checks(paths);
+    if checks.iter().all(|check| check.verdict == Verdict::Fit) {
+        // Without the record the next command only tries again.
+        let _ = replace(&record, &release, 0o600, Durability::Volatile);
+    }
+    checks.into_iter().find(|check| check.verdict == Verdict::Unfit)
+}
+
+/// Makes a check of each line that the child wrote: a step's error, empty if it went well.
+fn judge(said: &str) -> Vec<Check> {
+    let mut lines = said.lines();
+    let mut failed = None;
+    STEPS
+        .into_iter()
+        .map(|(name, mend)| match (failed, lines.next()) {
+            (None, Some("")) => Check::fit(name, "tried"),
+            (None, error) => {
+                failed = Some(name);
+                Check::unfit(name, error.unwrap_or("the trial ended early"), mend)
+            }
+            (Some(before), _) => Check::unfit(name, "not tried", format!("mend {before} first")),
+        })
+        .collect()
+}
+
+fn in_child(paths: &Paths) -> io::Result<String> {
+    // Where overlays are, so that their file system is tried; elsewhere before the first setup.
+    let parent = if paths.root().is_dir() { paths.root() } else { Path::new("/tmp") };
+    // Named so that it is known as a dead process's if this one is killed.
+    let suffix = format!(".{}-0.tmp", std::process::id());
+    let place = tempfile::Builder::new().prefix(".doctor.").suffix(&suffix).tempdir_in(parent)?;
+    let base = Reservations::read(paths).map_or(1 << 30, |reservations| reservations.settings().id_pool.base);
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut writer = Some(writer);
+    let child = process::fork(|| {
+        if let Some(writer) = writer.take() {
+            try_all(place.path(), base, &mut File::from(writer));
+        }
+    })?;
+    drop(writer);
+    let mut said = String::new();
+    File::from(reader).read_to_string(&mut said)?;
+    child.wait()?;
+    Ok(said)
+}
+
+/// Tries the steps and writes a line for each, up to the first that fails.
+fn try_all(place: &Path, base: u32, say: &mut File) {
+    let mut namespace = None;
+    let made = userns::with_range(base, IdRange::COUNT).map(|made| namespace = Some(made));
+    if !told(say, made) || !told(say, try_squashfs(place)) {
+        return;
+    }
+    let Some(namespace) = namespace else { return };
+    if told(say, try_id_map(place, namespace.as_fd(), base)) {
+        told(say, try_overlay(place, base));
+    }
+}
+
+fn told(say: &mut File, result: io::Result<()>) -> bool {
+    let line = result.as_ref().err().map(|error| error.to_string().replace('\n', " ")).unwrap_or_default();
+    writeln!(say, "{line}").is_ok() && result.is_ok()
+}
+
+fn try_squashfs(place: &Path) -> io::Result<()> {
+    for name in ["layer", "mapped", "upper", "work", "root"] {
+        fs::create_dir(place.join(name))?;
+    }
+    let path = place.join("layer.sqfs");
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let metadata = squashfs::Metadata { permissions: 0o644, ..squashfs::Metadata::default() };
+    let mut writer = squashfs::Writer::create(file, &squashfs::Options::default()).map_err(io::Error::other)?;
+    let mut inside = writer.file(b"file", &metadata).map_err(io::Error::other)?;
+    inside.write(b"appc").and_then(|()| inside.finish()).map_err(io::Error::other)?;
+    writer.finish().map_err(io::Error::other)?;
+    mount::enter_slave_namespace()?;
+    mount::squashfs(&File::open(&path)?, &place.join("layer"))?;
+    expect_content(&place.join("layer/file"))
+}
+
+fn try_id_map(place: &Path, namespace: std::os::fd::BorrowedFd<'_>, base: u32) -> io::Result<()> {
+    mount::copy(&place.join("layer"), &place.join("mapped"), Some(namespace))?;
+    expect_owner(&place.join("mapped/file"), base)
+}
+
+fn try_overlay(place: &Path, base: u32) -> io::Result<()> {
+    let (mapped, upper, work, root) =
+        (place.join("mapped"), place.join("upper"), place.join("work"), place.join("root"));
+    chown(&upper, Some(base), Some(base))?;
+    chown(&work, Some(base), Some(base))?;
+    let overlay = mount::Overlay { lowers: &[&mapped], upper_and_work: Some((&upper, &work)), volatile: false };
+    mount::overlay(&overlay, &root)?;
+    expect_owner(&root.join("file"), base)?;
+    expect_content(&root.join("file"))?;
+    fs::write(root.join("new"), "appc")?;
+    expect_content(&upper.join("new"))
+}
+
+fn expect_owner(path: &Path, owner: u32) -> io::Result<()> {
+    let found = path.metadata()?.uid();
+    if found == owner { Ok(()) } else { Err(io::Error::other(format!("a file has owner {found} instead of {owner}"))) }
+}
+
+fn expect_content(path: &Path) -> io::Result<()> {
+    if fs::read(path)? == b"appc" { Ok(()) } else { Err(io::Error::other("a file has another content")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_failed_step_is_not_called_its_own_fault() {
+        let checks = judge("\n\nInvalid argument (os error 22)\n");
+        let verdicts: Vec<_> = checks.iter().map(|check| check.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Fit, Verdict::Fit, Verdict::Unfit, Verdict::Unfit]);
+        assert_eq!(checks[2].detail, "Invalid argument (os error 22)");
+        assert_eq!(checks[3].mend.as_deref(), Some("mend id-mapped-layers first"));
+        assert!(judge("\n\n\n\n").iter().all(|check| check.verdict == Verdict::Fit));
+        assert_eq!(judge("")[0].detail, "the trial ended early");
+    }
+}
