@@ -208,11 +208,6 @@ impl Service {
         Ok(setup::undo(&self.paths)?)
     }
 
-    /// Looks at the host and the state, and says how to mend what is wrong. Changes nothing.
-    pub fn doctor(&self) -> Vec<Check> {
-        doctor::examine(&self.paths)
-    }
-
     /// The records of all containers.
     pub(crate) fn records(&self) -> Result<Vec<ContainerRecord>, Error> {
         let directory = self.paths.containers();
