@@ -35,6 +35,8 @@ fn text(changes: &[FileChange]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use appcontainers::ChangedType;
+
     use super::*;
 
     #[test]

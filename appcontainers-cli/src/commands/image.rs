@@ -90,6 +90,7 @@ mod tests {
     #[test]
     fn images_are_a_table() {
         let image = ImageSummary {
+            architecture: "x86_64".to_owned(),
             name: "shop".parse().unwrap(),
             digest: Digest::of(b"abc"),
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),

@@ -8,7 +8,11 @@ use std::{fs, io, path::Path, time::Duration};
 use appcontainers_sys::mount;
 
 use super::{
-    RuntimeError, StartMode, StartRecord, Status, cgroup, error::host_error, rootfs::overlay_dir, start::start_cgroup,
+    RuntimeError, StartMode, StartRecord, Status, cgroup,
+    error::host_error,
+    rootfs::{is_mount_point_of_start, overlay_dir},
+    start::start_cgroup,
+    start_record::START_RECORD,
 };
 use crate::{
     ContainerName, Paths,
@@ -76,18 +80,26 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
 
 fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
     let directory = paths.container_run(name);
-    // Only a start that died before it had a mount namespace of its own could leave a mount here.
-    let root = directory.join("root");
-    if mount::is_mount_point(&root).map_err(host_error("look at", &root))? {
-        mount::unmount_lazily(&root).map_err(host_error("unmount", &root))?;
-    }
+    let mut entries: Vec<_> = fs::read_dir(&directory).into_iter().flatten().flatten().collect();
     // The record goes last: while it is there, the next command comes here again.
-    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-        if entry.file_name() != "start.json" {
-            remove_tree(&entry.path())?;
+    entries.sort_by_key(|entry| entry.file_name() == START_RECORD);
+    for entry in entries {
+        let path = entry.path();
+        // Seen from LXC's monitor, the container's root and layers are still mounted here.
+        while mount::is_mount_point(&path).map_err(host_error("look at", &path))? {
+            mount::unmount_lazily(&path).map_err(host_error("unmount", &path))?;
+        }
+        if is_mount_point_of_start(&entry.file_name()) {
+            // Never with what is in it: that would be the container's files, if ever it were mounted.
+            fs::remove_dir(&path).map_err(host_error("remove", path))?;
+        } else {
+            remove_tree(&path)?;
         }
     }
-    remove_tree(&directory)
+    match fs::remove_dir(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error("remove", directory)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a file or a directory with all in it; nothing there is fine. Symbolic links are not followed.

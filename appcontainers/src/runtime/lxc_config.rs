@@ -34,53 +34,53 @@ const DEVICES: &[&str] =
 /// All that a start's configuration depends on. Paths come from the installation and the container's
 /// validated name, so they hold no control characters.
 #[derive(Debug, Clone)]
-pub struct LxcConfig {
+pub(super) struct LxcConfig {
     /// The name inside.
-    pub hostname: Hostname,
+    pub(super) hostname: Hostname,
     /// The mounted overlay.
-    pub rootfs: PathBuf,
+    pub(super) rootfs: PathBuf,
     /// Ids inside 0.. are these outside; none for a privileged container.
-    pub id_range: Option<IdRange>,
+    pub(super) id_range: Option<IdRange>,
     /// The interface, or none: no network but loopback.
-    pub network: Option<NetworkConfig>,
+    pub(super) network: Option<NetworkConfig>,
     /// Cgroup directory below each hierarchy's root, of this start alone.
-    pub cgroup: String,
+    pub(super) cgroup: String,
     /// Most processes and threads.
-    pub pids_limit: u32,
+    pub(super) pids_limit: u32,
     /// The agent's file on the host.
-    pub agent: PathBuf,
+    pub(super) agent: PathBuf,
     /// The directory with the monitor's socket on the host.
-    pub agent_socket_dir: PathBuf,
+    pub(super) agent_socket_dir: PathBuf,
     /// Files shown read-only over paths of the image: host path, path inside without the leading `/`.
-    pub files: Vec<(PathBuf, PathBuf)>,
+    pub(super) files: Vec<(PathBuf, PathBuf)>,
     /// The seccomp policy's file.
-    pub seccomp_profile: PathBuf,
+    pub(super) seccomp_profile: PathBuf,
     /// Where liblxc logs.
-    pub log: PathBuf,
+    pub(super) log: PathBuf,
     /// Run by LXC's monitor when the container is gone: a shell command.
-    pub post_stop: String,
+    pub(super) post_stop: String,
     /// The hard limit of open files that this process may give.
-    pub nofile_hard_limit: u64,
+    pub(super) nofile_hard_limit: u64,
     /// Whether AppArmor confines here.
-    pub apparmor: bool,
+    pub(super) apparmor: bool,
 }
 
 /// A routed veth: the host has a route to the /32, the container's default route is the gateway.
 #[derive(Debug, Clone)]
-pub struct NetworkConfig {
+pub(super) struct NetworkConfig {
     /// The host's end.
-    pub host_interface: String,
+    pub(super) host_interface: String,
     /// The container's address.
-    pub ip: Ipv4Addr,
+    pub(super) ip: Ipv4Addr,
     /// An address that the host holds.
-    pub gateway: Ipv4Addr,
+    pub(super) gateway: Ipv4Addr,
     /// The container's MAC.
-    pub mac: MacAddress,
+    pub(super) mac: MacAddress,
 }
 
 impl LxcConfig {
     /// The configuration as text.
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let mut lines = Lines(String::with_capacity(4096));
         lines.set("uts.name", &self.hostname);
         lines.set("rootfs.path", format_args!("dir:{}", self.rootfs.display()));
@@ -182,7 +182,7 @@ fn escape(path: &str) -> String {
 }
 
 /// The seccomp policy that [`LxcConfig::seccomp_profile`] names.
-pub fn seccomp_policy() -> String {
+pub(super) fn seccomp_policy() -> String {
     seccomp::policy()
 }
 

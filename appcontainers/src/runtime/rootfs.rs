@@ -2,6 +2,7 @@
 //! the overlay over them.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::{fd::AsFd, unix::fs::chown},
     path::{Path, PathBuf},
@@ -27,6 +28,12 @@ pub(crate) fn overlay_dir(paths: &Paths, name: &ContainerName, kind: OverlayKind
         OverlayKind::Tmp => paths.tmp_overlays(),
     }
     .join(name.as_str())
+}
+
+/// Whether a name in a container's run directory is one on which a start mounts a directory.
+pub(super) fn is_mount_point_of_start(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name == b"root" || name.strip_prefix(b"l").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// Makes a container's empty writable layer, which belongs to its id range.

@@ -16,6 +16,9 @@ use crate::{
     state::{Durability, StateError, Versioned, read, write},
 };
 
+/// The record's file in a container's run directory.
+pub(super) const START_RECORD: &str = "start.json";
+
 /// What a container was started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,7 +108,7 @@ impl Versioned for StartRecord {
 }
 
 /// Whether a container runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It has no processes.
@@ -115,6 +118,7 @@ pub enum Status {
     /// Its init lives.
     Running,
     /// It ended, and what its start left on the host has to be removed: the next command does that.
+    #[serde(rename = "stopped")]
     Ended,
 }
 
@@ -139,7 +143,7 @@ impl Status {
 
 impl StartRecord {
     fn path(paths: &Paths, name: &ContainerName) -> PathBuf {
-        paths.container_run(name).join("start.json")
+        paths.container_run(name).join(START_RECORD)
     }
 
     /// The record of the start that the container is in, if it is in one.
