@@ -1,0 +1,182 @@
+//! A test's host: its directories, the programs under test, and what else it looks from.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use appcontainers::Paths;
+use serde_json::Value;
+
+use crate::{Finished, LIMIT, Running, leaks, wait::settle};
+
+/// One test's host, seen from within its sandbox.
+#[derive(Debug)]
+pub struct Host {
+    paths: Paths,
+    work: PathBuf,
+    programs: PathBuf,
+}
+
+impl Host {
+    /// The host whose files are in `base`, with the programs in `programs`.
+    pub(crate) fn new(base: &Path, programs: &Path) -> Self {
+        let run = fs::read_link(base.join("run")).expect("read the link to APPC_RUN");
+        let work = base.join("work");
+        fs::create_dir(&work).expect("make a directory for the test's files");
+        Self { paths: Paths::new(base.join("root"), run), work, programs: programs.to_owned() }
+    }
+
+    /// Where `APPC_ROOT` and `APPC_RUN` are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The directory of the programs under test.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// A path for a file of the test's own. Commands run in its directory, so that a name is enough.
+    pub fn file(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.work.join(Path::new(name.as_ref()))
+    }
+
+    /// Runs `appc` to its end.
+    #[track_caller]
+    pub fn appc<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Finished {
+        self.run("appc", arguments)
+    }
+
+    /// Runs `appc` with `--json` and gives what it printed.
+    #[track_caller]
+    pub fn json<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Value {
+        let mut words = vec![OsStr::new("--json").to_owned()];
+        words.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
+        let text = self.appc(words).succeeds();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON: {error}: {text}"))
+    }
+
+    /// Runs `appc` in the container `name`: `host.in_container("web", ["cat", "/etc/hostname"])`.
+    #[track_caller]
+    pub fn in_container<I: IntoIterator<Item: AsRef<OsStr>>>(&self, name: &str, command: I) -> Finished {
+        let words = ["-c", name, "run", "--"].map(|word| OsStr::new(word).to_owned());
+        let command = command.into_iter().map(|word| word.as_ref().to_owned());
+        self.appc(words.into_iter().chain(command))
+    }
+
+    /// A line for the shell of container `name`.
+    #[track_caller]
+    pub fn sh_in(&self, name: &str, line: &str) -> Finished {
+        self.in_container(name, ["sh", "-c", line])
+    }
+
+    /// Provisions a container with this name.
+    #[track_caller]
+    pub fn provision(&self, name: &str) {
+        assert_eq!(self.appc(["provision", "--name", name]).succeeds(), name);
+    }
+
+    /// Provisions a container, and starts it so that commands find it running.
+    #[track_caller]
+    pub fn start(&self, name: &str) {
+        self.provision(name);
+        self.appc(["start", name]).succeeds();
+    }
+
+    /// What `appc inspect` says of a container.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> Value {
+        self.json(["inspect", name])
+    }
+
+    /// The names of all containers.
+    #[track_caller]
+    pub fn containers(&self) -> Vec<String> {
+        names(&self.json(["ls"]))
+    }
+
+    /// Runs a program to its end.
+    #[track_caller]
+    pub fn run<I: IntoIterator<Item: AsRef<OsStr>>>(&self, program: &str, arguments: I) -> Finished {
+        let mut command = self.command(program);
+        command.args(arguments);
+        Running::start(command, false, LIMIT).wait()
+    }
+
+    /// Runs a line of shell to its end.
+    #[track_caller]
+    pub fn sh(&self, line: &str) -> Finished {
+        self.run("sh", ["-c", line])
+    }
+
+    /// Starts a program whose standard output the test reads and whose standard input it writes.
+    #[track_caller]
+    pub fn spawn<I: IntoIterator<Item: AsRef<OsStr>>>(&self, program: &str, arguments: I) -> Running {
+        let mut command = self.command(program);
+        command.args(arguments).stdin(Stdio::piped());
+        Running::start(command, true, LIMIT)
+    }
+
+    /// Starts a command made by the test from [`Host::command`]; its output is collected for [`Running::wait`].
+    #[track_caller]
+    pub fn start_command(&self, command: Command, limit: Duration) -> Running {
+        Running::start(command, false, limit)
+    }
+
+    /// A command of this host: `APPC_ROOT` and `APPC_RUN` are set, our programs are in `PATH`, nothing is on standard
+    /// input.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", self.programs.display()));
+        command.env("APPC_ROOT", self.paths.root()).env("APPC_RUN", self.paths.run());
+        command.env_remove("APPC_CONTAINER").env_remove("RUST_LOG").env("RUST_BACKTRACE", "0").env("LC_ALL", "C");
+        command.current_dir(&self.work).stdin(Stdio::null());
+        command
+    }
+
+    /// Mounts a small disk at `path` until the guard goes.
+    #[track_caller]
+    pub fn small_disk(&self, path: &Path, size: &str) -> Disk {
+        fs::create_dir_all(path).expect("make a mount point");
+        let options = format!("size={size},mode=0711");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "cannot mount a tmpfs on {}", path.display());
+        Disk { path: path.to_owned() }
+    }
+
+    /// Removes all there is and fails the test if something stays behind.
+    pub(crate) fn tear_down(&self) {
+        if self.paths.root().exists() {
+            for name in self.containers() {
+                self.appc(["rm", "-f", &name]).succeeds();
+            }
+            self.appc(["gc"]).succeeds();
+            self.appc(["setup", "--undo"]).succeeds();
+        }
+        let left = settle(|| leaks::find(&self.paths));
+        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    }
+}
+
+/// A small disk. Unmounted when dropped.
+#[derive(Debug)]
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// The names of a listing.
+fn names(listing: &Value) -> Vec<String> {
+    let listing = listing.as_array().expect("a listing is an array");
+    listing.iter().map(|one| one["name"].as_str().expect("what is listed has a name").to_owned()).collect()
+}

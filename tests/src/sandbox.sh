@@ -1,0 +1,30 @@
+# The init of a test's sandbox: sh sandbox.sh PROGRAM [ARG]... as pid 1 of new network, mount and pid namespaces.
+#
+# Reaps orphans as a host's init does. When it ends, the kernel ends all that the test has left running.
+set -eu
+
+# In a new network namespace /sys is mounted afresh, or everyone sees the host's interfaces in it; the cgroups below it
+# are brought back.
+held=$(mktemp -d)
+mount --rbind /sys/fs/cgroup "$held"
+mount -t sysfs sysfs /sys
+mount --rbind "$held" /sys/fs/cgroup
+umount -R -l "$held"
+rmdir "$held"
+mount -t proc proc /proc
+
+# `appc setup` edits /etc/subuid and /etc/subgid: not the host's.
+upper=$(mktemp -d)
+mount -t tmpfs -o mode=0755 tmpfs "$upper"
+mkdir "$upper/etc" "$upper/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$upper/etc,workdir=$upper/work" overlay /etc
+umount -l "$upper"
+rmdir "$upper"
+
+ip link set lo up
+
+# A session of its own: sessions have a current container.
+setsid --wait "$@" &
+code=0
+wait $! || code=$?
+exit "$code"

@@ -1,0 +1,58 @@
+//! Waiting, always with an end.
+
+use std::{
+    process::{Child, ExitStatus},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+/// How long one command of a test may take before it counts as hanging.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a state is looked at that nothing announces.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until `look` gives a value, at most 20 seconds: then the test fails with `what` it waited for.
+///
+/// For what gives no event to wait for: files of /proc and /sys that change.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = look() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited 20 s in vain: {what}");
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// Waits for a child's end, at most until `deadline`.
+pub(crate) fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    if let Some(status) = child.try_wait().expect("wait for a child") {
+        return Some(status);
+    }
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("open a pidfd of a child");
+    let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).expect("a short time");
+    // A signal in between is as good as a time-out: the caller looks at the clock again.
+    let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left));
+    let ended = child.try_wait().expect("wait for a child");
+    if ended.is_none() && Instant::now() < deadline { wait_until(child, deadline) } else { ended }
+}
+
+/// What `look` finds once it finds nothing more, at most 10 seconds later: the kernel and LXC's monitor end in their
+/// own time.
+pub(crate) fn settle(look: impl Fn() -> Vec<String>) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found = look();
+        if found.is_empty() || Instant::now() >= deadline {
+            return found;
+        }
+        thread::sleep(INTERVAL);
+    }
+}
