@@ -7,7 +7,7 @@ mod change;
 mod directories;
 mod ids;
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use ipnetwork::Ipv4Network;
 use rustix::process::geteuid;
@@ -18,6 +18,7 @@ use crate::{
         HostNetwork, HostNetworkError, NoSubnet, PoolSettings, ReservationError, ReservationStore, Reservations,
         RoutesError, SubordinateIdsError, default_subnet, host_networks,
     },
+    runtime,
     skeleton::{self, SkeletonError},
     state::{HostLock, LockError, StateError},
 };
@@ -26,6 +27,9 @@ pub use change::Change;
 pub(crate) use directories::{layout, mode_of};
 use ids::AccountFiles;
 pub(crate) use ids::wide;
+
+/// How long the last containers' LXC monitors may take to end.
+const LAST_ENDS: Duration = Duration::from_secs(10);
 
 /// How to set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +50,15 @@ pub enum SetupError {
     Directory {
         /// Which one.
         path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The containers' cgroup can't be removed.
+    #[error("cannot remove cgroup {cgroup}; a container that is gone may still be ending: try again")]
+    Cgroup {
+        /// Its name in every hierarchy.
+        cgroup: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -149,6 +162,9 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     }
     let lock = HostLock::acquire(paths)?;
     refuse_containers(paths)?;
+    unmount_layers(paths)?;
+    let cgroup = runtime::cgroup::parent(paths);
+    runtime::cgroup::remove_when_empty(&cgroup, LAST_ENDS).map_err(|source| SetupError::Cgroup { cgroup, source })?;
     let (torn_down, errors) = HostNetwork::tear_down(paths, &lock);
     changes.extend(torn_down);
     if let Some(error) = errors.into_iter().next() {
@@ -170,6 +186,17 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     // With the lock that is still held: whoever waits for it finds its file gone and begins anew.
     remove(paths.run().to_owned())?;
     Ok(changes)
+}
+
+/// No container has any of them, so the host needs none of their mounts.
+fn unmount_layers(paths: &Paths) -> Result<(), SetupError> {
+    for entry in fs::read_dir(paths.layer_mounts()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(digest) = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok()) else { continue };
+        let path = entry.path();
+        runtime::unmount_layer(paths, &digest).map_err(|source| SetupError::Directory { path, source })?;
+    }
+    Ok(())
 }
 
 fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
