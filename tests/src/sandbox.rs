@@ -111,7 +111,9 @@ fn check_host() {
 /// The directory of the programs under test.
 fn programs() -> PathBuf {
     let directory = env::var_os(PROGRAMS_VARIABLE).map(PathBuf::from);
-    let directory = directory.unwrap_or_else(|| panic!("{PROGRAMS_VARIABLE} has to name the directory of the programs under test; `make test` does"));
+    let directory = directory.unwrap_or_else(|| {
+        panic!("{PROGRAMS_VARIABLE} has to name the directory of the programs under test; `make test` does")
+    });
     for program in ["appc", "appc-monitor", "appc-agent"] {
         let path = directory.join(program);
         assert!(path.is_file(), "{} is not there: make build", path.display());

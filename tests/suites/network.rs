@@ -17,8 +17,11 @@ impl Outside {
         let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let pid = eventually("a network namespace for the outside", || {
-            let path = format!("/proc/{}/ns/net", holder.id());
-            fs::read_link(path).ok().filter(|namespace| *namespace != own).map(|_| holder.id().to_string())
+            let path = format!("/proc/{}/ns/net", holder.pid().as_raw_nonzero());
+            fs::read_link(path)
+                .ok()
+                .filter(|namespace| *namespace != own)
+                .map(|_| holder.pid().as_raw_nonzero().to_string())
         });
         host.sh(&format!(
             "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0; ip link set up0 up"

@@ -12,7 +12,7 @@ use crate::Paths;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// The cgroup that holds those of all starts.
+/// The cgroup that holds those of all starts of one installation.
 pub(crate) fn parent(paths: &Paths) -> String {
     format!("appcontainers-{}", paths.tag())
 }

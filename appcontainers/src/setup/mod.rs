@@ -7,7 +7,7 @@ mod change;
 mod directories;
 mod ids;
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf};
 
 use ipnetwork::Ipv4Network;
 use rustix::process::geteuid;
@@ -18,7 +18,7 @@ use crate::{
         HostNetwork, HostNetworkError, NoSubnet, PoolSettings, ReservationError, ReservationStore, Reservations,
         RoutesError, SubordinateIdsError, default_subnet, host_networks,
     },
-    runtime,
+    runtime::{self, cgroup},
     skeleton::{self, SkeletonError},
     state::{HostLock, LockError, StateError},
 };
@@ -27,9 +27,6 @@ pub use change::Change;
 pub(crate) use directories::{layout, mode_of};
 use ids::AccountFiles;
 pub(crate) use ids::wide;
-
-/// How long the last containers' LXC monitors may take to end.
-const LAST_ENDS: Duration = Duration::from_secs(10);
 
 /// How to set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,20 +51,20 @@ pub enum SetupError {
         #[source]
         source: io::Error,
     },
-    /// The containers' cgroup can't be removed.
-    #[error("cannot remove cgroup {cgroup}; a container that is gone may still be ending: try again")]
-    Cgroup {
-        /// Its name in every hierarchy.
-        cgroup: String,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
     /// `/etc/subuid` or `/etc/subgid` can't be edited.
     #[error("cannot edit {} (nor, maybe, its .lock beside it)", path.display())]
     Accounts {
         /// The file.
         path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The cgroups of containers that are gone can't be removed.
+    #[error("cannot remove cgroup {name}")]
+    Cgroup {
+        /// Its name below every hierarchy's root.
+        name: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -162,9 +159,10 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     }
     let lock = HostLock::acquire(paths)?;
     refuse_containers(paths)?;
-    unmount_layers(paths)?;
-    let cgroup = runtime::cgroup::parent(paths);
-    runtime::cgroup::remove_when_empty(&cgroup, LAST_ENDS).map_err(|source| SetupError::Cgroup { cgroup, source })?;
+    let parent = cgroup::parent(paths);
+    cgroup::remove_when_empty(&parent, runtime::LXC_MONITOR_END)
+        .map_err(|source| SetupError::Cgroup { name: parent, source })?;
+    changes.extend(unmount_layers(paths)?);
     let (torn_down, errors) = HostNetwork::tear_down(paths, &lock);
     changes.extend(torn_down);
     if let Some(error) = errors.into_iter().next() {
@@ -188,17 +186,6 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     Ok(changes)
 }
 
-/// No container has any of them, so the host needs none of their mounts.
-fn unmount_layers(paths: &Paths) -> Result<(), SetupError> {
-    for entry in fs::read_dir(paths.layer_mounts()).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(digest) = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok()) else { continue };
-        let path = entry.path();
-        runtime::unmount_layer(paths, &digest).map_err(|source| SetupError::Directory { path, source })?;
-    }
-    Ok(())
-}
-
 fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
     let mut names: Vec<String> = match Reservations::read(paths) {
         Ok(reservations) => reservations.list().into_iter().map(|one| one.name.to_string()).collect(),
@@ -214,6 +201,21 @@ fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
         Some(first) => Err(SetupError::ContainersExist { count: names.len(), first: first.clone() }),
         None => Ok(()),
     }
+}
+
+/// What starts have mounted for all containers that may come.
+fn unmount_layers(paths: &Paths) -> Result<Vec<Change>, SetupError> {
+    let mut changes = Vec::new();
+    for entry in fs::read_dir(paths.layer_mounts()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(digest) = format!("sha256:{}", entry.file_name().to_string_lossy()).parse() else { continue };
+        match runtime::unmount_layer(paths, &digest) {
+            Ok(true) => changes.push(Change::Removed { path }),
+            Ok(false) => {}
+            Err(source) => return Err(SetupError::Directory { path, source }),
+        }
+    }
+    Ok(changes)
 }
 
 fn remove(path: PathBuf) -> Result<Option<Change>, SetupError> {
