@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::Kind;
 use crate::{
     ImageName,
-    image::{AimgError, BaseReference, Digest, InvalidSuperblock, ManifestError, pack::PackError},
+    image::{AimgError, BaseReference, Digest, InvalidSuperblock, ManifestError},
 };
 
 /// Why the store could not do something.
@@ -88,9 +88,6 @@ pub enum StoreError {
         /// Its file.
         path: PathBuf,
     },
-    /// What changed could not be packed.
-    #[error("cannot pack what the overlay changed")]
-    Pack(#[source] PackError),
     /// What shall become a layer is no squashfs.
     #[error("this can't become a layer")]
     NotALayer(#[source] InvalidSuperblock),
