@@ -49,6 +49,8 @@ pub struct LoopDevice {
 impl LoopDevice {
     /// Shows all of `file`, read-only.
     pub fn attach(file: &File) -> io::Result<Self> {
+        // The device keeps what it is given open, and with it a lock (flock) that the caller holds: it gets its own.
+        let file = &File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
         // Others look for free devices too, so the number may be taken between the two calls.
         for _ in 0..1000 {

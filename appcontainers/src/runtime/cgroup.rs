@@ -8,7 +8,14 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::Paths;
+
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The cgroup that holds those of all starts of one installation.
+pub(crate) fn parent(paths: &Paths) -> String {
+    format!("appcontainers-{}", paths.tag())
+}
 
 /// The directories of cgroup `name` (relative to a hierarchy's root), where they exist.
 pub(crate) fn directories(name: &str) -> Vec<PathBuf> {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long LXC's monitor may take to end after its hook.
-const LXC_MONITOR_END: Duration = Duration::from_secs(10);
+pub(crate) const LXC_MONITOR_END: Duration = Duration::from_secs(10);
 
 /// Clears up after the container's last start if that has ended. `only` names the start that the caller means:
 /// another one is left alone. Returns the container's status afterwards.

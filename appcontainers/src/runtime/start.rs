@@ -137,7 +137,7 @@ fn show_agent(directory: &Path) -> Result<PathBuf, RuntimeError> {
 
 /// The cgroup of one start, below the root of every hierarchy.
 pub(crate) fn start_cgroup(paths: &Paths, name: &ContainerName, start_id: &str) -> String {
-    format!("appcontainers-{}/{name}.{start_id}", paths.tag())
+    format!("{}/{name}.{start_id}", cgroup::parent(paths))
 }
 
 /// Stops all processes of a running container where they are, or lets them go on.

@@ -109,7 +109,7 @@ impl Service {
 
     /// Cgroups of starts that are over.
     fn collect_cgroups(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
-        let parent = format!("appcontainers-{}", self.paths.tag());
+        let parent = cgroup::parent(&self.paths);
         let mut found = HashSet::new();
         for directory in cgroup::directories(&parent) {
             let names = entries(&directory)?.into_iter().filter(|path| path.is_dir());

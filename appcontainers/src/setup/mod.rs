@@ -18,6 +18,7 @@ use crate::{
         HostNetwork, HostNetworkError, NoSubnet, PoolSettings, ReservationError, ReservationStore, Reservations,
         RoutesError, SubordinateIdsError, default_subnet, host_networks,
     },
+    runtime::{self, cgroup},
     skeleton::{self, SkeletonError},
     state::{HostLock, LockError, StateError},
 };
@@ -55,6 +56,15 @@ pub enum SetupError {
     Accounts {
         /// The file.
         path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The cgroups of containers that are gone can't be removed.
+    #[error("cannot remove cgroup {name}")]
+    Cgroup {
+        /// Its name below every hierarchy's root.
+        name: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -149,6 +159,10 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     }
     let lock = HostLock::acquire(paths)?;
     refuse_containers(paths)?;
+    let parent = cgroup::parent(paths);
+    cgroup::remove_when_empty(&parent, runtime::LXC_MONITOR_END)
+        .map_err(|source| SetupError::Cgroup { name: parent, source })?;
+    changes.extend(unmount_layers(paths)?);
     let (torn_down, errors) = HostNetwork::tear_down(paths, &lock);
     changes.extend(torn_down);
     if let Some(error) = errors.into_iter().next() {
@@ -187,6 +201,21 @@ fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
         Some(first) => Err(SetupError::ContainersExist { count: names.len(), first: first.clone() }),
         None => Ok(()),
     }
+}
+
+/// What starts have mounted for all containers that may come.
+fn unmount_layers(paths: &Paths) -> Result<Vec<Change>, SetupError> {
+    let mut changes = Vec::new();
+    for entry in fs::read_dir(paths.layer_mounts()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(digest) = format!("sha256:{}", entry.file_name().to_string_lossy()).parse() else { continue };
+        match runtime::unmount_layer(paths, &digest) {
+            Ok(true) => changes.push(Change::Removed { path }),
+            Ok(false) => {}
+            Err(source) => return Err(SetupError::Directory { path, source }),
+        }
+    }
+    Ok(changes)
 }
 
 fn remove(path: PathBuf) -> Result<Option<Change>, SetupError> {
