@@ -158,11 +158,6 @@ impl Paths {
         self.run.join("host.lock")
     }
 
-    /// The release of the kernel that was tried and found fit since the last boot.
-    pub fn kernel_record(&self) -> PathBuf {
-        self.run.join("kernel")
-    }
-
     /// What was set up of the host's network since the last boot, and where.
     pub fn network_record(&self) -> PathBuf {
         self.run.join("network.json")

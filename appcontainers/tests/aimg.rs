@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -211,4 +211,18 @@ fn a_name_without_its_layers_is_not_given() {
     let missing = Layer { digest: Digest::of(b"missing"), size_bytes: 4096, offset: None };
     let error = here.store.register(Kind::Base, &manifest("base", vec![missing], None)).unwrap_err();
     assert!(matches!(error, StoreError::LayerMissing { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_another_program_wrote_by_the_specification_is_read() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    let full = Aimg::open(&seeds.join("aimg/full.aimg")).unwrap();
+    full.verify_layers(&NoProgress).unwrap();
+    assert!(!full.is_thin());
+
+    // Its manifest has no offsets, so it is in the form that names an image.
+    let thin = Aimg::open(&seeds.join("aimg/thin.aimg")).unwrap();
+    let json = fs::read(seeds.join("manifest/all.json")).unwrap();
+    assert_eq!(thin.manifest().digest().unwrap(), Digest::of(&json));
+    assert_eq!(thin.manifest().config.provides["dns"], "53/udp");
 }

@@ -339,3 +339,6 @@ fn offer_one(process: ProcessId, record: &mut Record, send: &mut impl FnMut(&Fro
     }
     offered
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod commands;
+mod environment;
 mod monitor;
+mod reconnect;
+mod shutdown;
+mod streams;

@@ -1,10 +1,10 @@
 //! The other side: `appc-agent` as PID 1 of a namespace, and the least monitor that can talk to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
     os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,9 @@ use zmq::{Context, Socket};
 
 /// Nothing here takes longer unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// PID 1 with a /proc of its own, that goes when unshare goes.
+const UNSHARE: [&str; 5] = ["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"];
 
 /// A command with nothing special about it.
 pub(crate) fn spec(argv: &[&str]) -> ProcessSpec {
@@ -82,16 +85,45 @@ impl Drop for Bench {
 impl Bench {
     /// Starts an agent and shakes hands.
     pub(crate) fn start() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "needs root, for pid and mount namespaces");
+        let mut unshare = Command::new("unshare");
+        unshare.args(UNSHARE).arg(env!("CARGO_BIN_EXE_appc-agent"));
+        Self::start_with(tempfile::tempdir().unwrap(), unshare)
+    }
+
+    /// The same as in a container: in a user namespace whose root is a nobody here and can't read the agent's file.
+    pub(crate) fn start_in_user_namespace() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode(directory.path(), 0o755);
+        let agent = directory.path().join("agent");
+        std::fs::copy(env!("CARGO_BIN_EXE_appc-agent"), &agent).unwrap();
+        mode(&agent, 0o711);
+        let mut holder = Command::new("unshare");
+        holder.args(["--user", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = holder.spawn().expect("unshare (util-linux) is needed");
+        // It answers once it is in its namespace.
+        holder.stdin.as_mut().unwrap().write_all(b".").unwrap();
+        holder.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{}/{map}", holder.id()), "0 1000000 65536").unwrap();
+        }
+        let mut nsenter = Command::new("nsenter");
+        let target = holder.id().to_string();
+        nsenter.args(["--user", "--setuid", "0", "--setgid", "0", "--target", &target, "--", "unshare"]);
+        nsenter.args(UNSHARE).arg(agent);
+        let bench = Self::start_with(directory, nsenter);
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        bench
+    }
+
+    fn start_with(directory: TempDir, mut command: Command) -> Self {
+        assert!(rustix::process::geteuid().is_root(), "needs root, for pid and mount namespaces");
         let context = Context::new();
-        let binary = env!("CARGO_BIN_EXE_appc-agent");
-        let agent = Command::new("unshare")
-            .args(["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", binary, "--socket-dir"])
-            .arg(directory.path())
-            .process_group(0)
-            .spawn()
-            .expect("unshare (util-linux) is needed");
+        let agent = command.arg("--socket-dir").arg(directory.path()).process_group(0).spawn();
+        let agent = agent.expect("unshare and nsenter (util-linux) are needed");
         let known = BTreeMap::new();
         let (peer, router) = (Vec::new(), None);
         let mut bench = Self { directory, agent, context, router, peer, known, hellos: 0, acknowledge: true, next: 0 };
@@ -106,6 +138,9 @@ impl Bench {
         router.set_linger(0).unwrap();
         router.set_rcvhwm(8).unwrap();
         router.bind(&format!("ipc://{}/a", self.directory.path().display())).unwrap();
+        // Whoever connects to a socket writes to it.
+        let socket = self.directory.path().join("a");
+        std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         self.router = Some(router);
     }
 
@@ -128,9 +163,49 @@ impl Bench {
             .unwrap();
     }
 
-    /// Where libzmq binds.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.path().join("a")
+    /// What the tests' caller left open.
+    pub(crate) fn descriptors_of_unshare(&self) -> BTreeSet<u32> {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", self.agent.id())).unwrap();
+        fds.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// Whether the agent is gone.
+    pub(crate) fn agent_has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.id())).unwrap();
+        stat.rsplit(')').next().unwrap().starts_with(" Z")
+    }
+
+    /// The pid in this namespace of a process that runs.
+    pub(crate) fn pid_here(&self, id: u32) -> i32 {
+        let (agent, inside) = (self.agent_pid(), self.known[&id].pid.unwrap().to_string());
+        let children = std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).unwrap();
+        let is_it = |pid: &&str| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+            line.split_ascii_whitespace().last() == Some(inside.as_str())
+        };
+        children.split_ascii_whitespace().find(is_it).unwrap().parse().unwrap()
+    }
+
+    /// An executable file.
+    pub(crate) fn script(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Takes what came before the agent's end.
+    pub(crate) fn listen_to_the_last(&mut self) {
+        while self.take(Duration::from_millis(200)) {}
+    }
+
+    /// Acknowledges all output, and notes all ends.
+    pub(crate) fn acknowledge_all(&self) {
+        for position in self.offsets() {
+            self.send(&ToAgent::Ack(position), &[]);
+            self.send(&ToAgent::Noted { process: position.process }, &[]);
+        }
     }
 
     pub(crate) fn send(&self, message: &ToAgent, payload: &[u8]) {

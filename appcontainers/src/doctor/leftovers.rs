@@ -77,7 +77,7 @@ fn kernel_objects(paths: &Paths) -> Result<Vec<String>, LeftoversError> {
 
 /// The cgroups of this state directory's starts that have processes; empty ones are for `gc`.
 fn cgroups(paths: &Paths) -> Result<Vec<String>, LeftoversError> {
-    let parent = format!("appcontainers-{}", paths.tag());
+    let parent = cgroup::parent(paths);
     let mut names = BTreeSet::new();
     for directory in cgroup::directories(&parent) {
         let children = list(&directory)?.into_iter().filter(|name| directory.join(name).is_dir());

@@ -8,7 +8,6 @@ mod probe;
 mod state;
 
 pub use check::{Check, Verdict};
-pub use probe::unfit_kernel;
 
 use crate::Paths;
 

@@ -14,16 +14,12 @@ use std::{
 };
 
 use appcontainers_sys::{mount, process, squashfs, userns};
-use rustix::{
-    pipe::{PipeFlags, pipe_with},
-    system::uname,
-};
+use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{Check, Verdict};
+use super::Check;
 use crate::{
     Paths,
     network::{IdRange, Reservations},
-    state::{Durability, replace},
 };
 
 /// The steps, in the order in which they are tried; a step needs those before it.
@@ -44,21 +40,6 @@ pub(super) fn checks(paths: &Paths) -> Vec<Check> {
         }
     };
     judge(&said)
-}
-
-/// What of the kernel keeps an unprivileged container from starting, found out by trying, once a boot: what
-/// `provision` asks before it makes one. A kernel that could not be tried counts as fit.
-pub fn unfit_kernel(paths: &Paths) -> Option<Check> {
-    let (record, release) = (paths.kernel_record(), uname().release().to_bytes().to_owned());
-    if fs::read(&record).is_ok_and(|fit| fit == release) {
-        return None;
-    }
-    let checks = checks(paths);
-    if checks.iter().all(|check| check.verdict == Verdict::Fit) {
-        // Without the record the next command only tries again.
-        let _ = replace(&record, &release, 0o600, Durability::Volatile);
-    }
-    checks.into_iter().find(|check| check.verdict == Verdict::Unfit)
 }
 
 /// Makes a check of each line that the child wrote: a step's error, empty if it went well.
@@ -163,6 +144,7 @@ fn expect_content(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Verdict;
 
     #[test]
     fn what_comes_after_a_failed_step_is_not_called_its_own_fault() {

@@ -50,6 +50,7 @@ pub fn import(
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(openat(CWD, source, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?);
     let metadata = file.metadata().map_err(failed)?;
+    let _in_use = store.keep_layers()?;
     let layers = match () {
         () if metadata.is_dir() => vec![directory(store, &file, source, progress)?],
         () if metadata.is_file() => from_file(store, file, metadata.len(), source, progress)?,

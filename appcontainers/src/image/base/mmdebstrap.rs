@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use appcontainers_sys::squashfs::Options;
+use appcontainers_sys::squashfs::{Options, Writer};
 use serde::{Deserialize, Serialize};
 
 use super::{BaseError, fit::make_fit};
@@ -67,14 +67,32 @@ pub(super) fn pack(
         let Mmdebstrap { keyring, keyring_package, .. } = recipe;
         return Err(BaseError::Missing { path: keyring.clone(), package: keyring_package.clone() });
     }
-    let mut child = spawn(PROGRAM, &recipe.arguments())?;
+    run(PROGRAM, &recipe.arguments(), into, options, progress)
+}
+
+/// Packs what `program` writes.
+fn run(
+    program: &str,
+    arguments: &[String],
+    into: File,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(), BaseError> {
+    let mut child = spawn(program, arguments)?;
     let stderr = child.0.stderr.take();
     let said = thread::spawn(move || stderr.map(last_of).unwrap_or_default());
     let stdout = child.0.stdout.take();
     let packed = stdout.ok_or_else(|| run_error(io::ErrorKind::BrokenPipe.into())).and_then(|stdout| {
         let tar = archive::open(stdout)
             .map_err(|source| BaseError::Archive { path: Path::new(PROGRAM).to_owned(), source })?;
-        pack::tar(tar, into, options, |writer| Ok(make_fit(writer)?), progress)
+        let finishing = |writer: &mut Writer| {
+            // It copies this host's, which are nobody's business.
+            for path in [b"etc/hostname".as_slice(), b"etc/resolv.conf"] {
+                writer.remove(path)?;
+            }
+            Ok(make_fit(writer)?)
+        };
+        pack::tar(tar, into, options, finishing, progress)
             .map_err(|source| BaseError::Pack { what: format!("the output of {PROGRAM}"), source })
     });
     if let Err(BaseError::Pack { source, .. }) = &packed
@@ -143,6 +161,7 @@ fn last_of(mut stream: impl Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NoProgress;
 
     #[test]
     fn no_value_of_a_recipe_is_an_option() {
@@ -174,6 +193,21 @@ mod tests {
     fn a_missing_program_is_named_with_its_package() {
         let error = spawn("/nowhere/mmdebstrap", &[]).err().unwrap();
         assert!(error.to_string().contains("mmdebstrap"), "{error}");
+    }
+
+    fn run_script(script: &str) -> Result<(), BaseError> {
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        run("/bin/sh", &arguments, tempfile::tempfile().unwrap(), &Options::default(), &NoProgress)
+    }
+
+    #[test]
+    fn a_program_that_fails_has_its_own_say_whatever_it_wrote() {
+        for before in ["", "tar -C /bin -c sh; "] {
+            let error = run_script(&format!("{before}echo E: no such suite >&2; exit 3")).unwrap_err();
+            assert!(matches!(&error, BaseError::Failed { said, .. } if said == "E: no such suite"), "{error}");
+        }
+        assert!(matches!(run_script("echo no tar"), Err(BaseError::Archive { .. } | BaseError::Pack { .. })));
+        run_script("tar -C / -c etc/passwd").unwrap();
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{ImageName, Progress};
 /// Builds a base from a recipe and registers it under the recipe's name. Building what is there already changes
 /// nothing.
 pub fn build(store: &Store, recipe: &Recipe, progress: &dyn Progress) -> Result<Manifest, BaseError> {
+    let _in_use = store.keep_layers()?;
     let new = store.new_layer()?;
     let file = new.file().try_clone().map_err(BaseError::Duplicate)?;
     let options = Options::default();

@@ -31,13 +31,6 @@ pub struct Packed {
     pub left_out: Vec<LeftOut>,
 }
 
-impl Packed {
-    /// True if there is nothing but the root directory: a container that changed nothing.
-    pub fn is_empty(&self) -> bool {
-        self.inodes <= 1
-    }
-}
-
 /// An attribute that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {

@@ -88,9 +88,6 @@ pub enum StoreError {
         /// Its file.
         path: PathBuf,
     },
-    /// What changed could not be packed.
-    #[error("cannot pack what the overlay changed")]
-    Pack(#[source] PackError),
     /// What shall become a layer is no squashfs.
     #[error("this can't become a layer")]
     NotALayer(#[source] InvalidSuperblock),
@@ -105,6 +102,26 @@ pub enum StoreError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// Layers could not be made one.
+    #[error("cannot make one layer of {count}: {doing}")]
+    Flatten {
+        /// How many.
+        count: usize,
+        /// The step that failed.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What the layers show together could not be packed.
+    #[error("cannot make one layer of {count}")]
+    PackMerged {
+        /// How many.
+        count: usize,
+        /// Why.
+        #[source]
+        source: PackError,
     },
     /// Something else in the store could not be read or written.
     #[error("cannot {doing} {}", path.display())]

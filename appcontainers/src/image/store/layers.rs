@@ -3,21 +3,18 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::{fd::AsFd, unix::fs::FileExt},
+    os::unix::fs::FileExt,
     path::PathBuf,
 };
 
-use appcontainers_sys::squashfs::Options;
-
-use super::{Store, StoreError};
 use rustix::fs::{FlockOperation, flock};
 
+use super::{Store, StoreError};
 use crate::{
     Progress,
     image::{
         ALIGNMENT, Digest, Hasher, Layer,
         new_file::NewFile,
-        pack::{self, IdShift, Packed},
         superblock::{self, SUPERBLOCK_BYTES},
     },
     progress::Step,
@@ -60,6 +57,7 @@ impl Store {
     pub fn keep_layers(&self) -> Result<File, StoreError> {
         let path = self.paths.layers();
         let failed = |source| StoreError::Io { doing: "lock", path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(failed)?;
         let directory = File::open(&path).map_err(failed)?;
         flock(&directory, FlockOperation::LockShared).map_err(|errno| failed(errno.into()))?;
         Ok(directory)
@@ -113,21 +111,6 @@ impl Store {
         copy(&mut step.reading(squashfs), &mut layer.file(), None).map_err(|error| self.failed(error))?;
         drop(step);
         layer.finish(progress)
-    }
-
-    /// Packs an overlay's upper directory and adds it. `None` if the container changed nothing.
-    pub fn add_delta(
-        &self,
-        upper: impl AsFd,
-        ids: IdShift,
-        options: &Options,
-        progress: &dyn Progress,
-    ) -> Result<(Option<Layer>, Packed), StoreError> {
-        let new = self.new_layer()?;
-        let into = new.file().try_clone().map_err(|source| self.cannot_write(source))?;
-        let packed = pack::delta(upper, ids, into, options, progress).map_err(StoreError::Pack)?;
-        let layer = if packed.is_empty() { None } else { Some(new.finish(progress)?) };
-        Ok((layer, packed))
     }
 
     /// Copies what must have this digest, and hashes on the way. Other bytes are not kept.

@@ -29,6 +29,7 @@ impl Store {
     pub fn load(&self, path: &Path, progress: &dyn Progress) -> Result<Loaded, StoreError> {
         let failed = |source| StoreError::Aimg { path: path.to_owned(), source };
         let aimg = Aimg::open(path).map_err(failed)?;
+        let _in_use = self.keep_layers()?;
         let manifest = aimg.manifest().in_store();
         let digest = manifest.digest().map_err(|source| failed(AimgError::Manifest(source)))?;
         if let Some(existing) = self.find(Kind::Image, &manifest.name)? {

@@ -1,0 +1,202 @@
+//! Every message reads as it was written, and nothing that is read is a panic.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use appcontainers_wire::{
+    ExitStatus, MAX_HEADER_BYTES, ProcessId, ProcessSpec, SpawnFailure, Stream, WireError,
+    agent::{FromAgent, StreamOffset, ToAgent},
+    client::{FromClient, ToClient},
+    decode, encode, frame,
+};
+use proptest::{collection::vec, option, prelude::*};
+
+fn process() -> impl Strategy<Value = ProcessId> {
+    any::<u32>().prop_map(ProcessId)
+}
+
+fn stream() -> impl Strategy<Value = Stream> {
+    prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)]
+}
+
+fn status() -> impl Strategy<Value = ExitStatus> {
+    prop_oneof![any::<u8>().prop_map(ExitStatus::Code), any::<u8>().prop_map(ExitStatus::Signal)]
+}
+
+fn failure() -> impl Strategy<Value = SpawnFailure> {
+    prop_oneof![
+        any::<String>().prop_map(|program| SpawnFailure::NotFound { program }),
+        any::<(String, String)>().prop_map(|(program, why)| SpawnFailure::NotExecutable { program, why }),
+        any::<String>().prop_map(|user| SpawnFailure::NoSuchUser { user }),
+        any::<(String, String)>().prop_map(|(path, why)| SpawnFailure::WorkingDir { path, why }),
+        any::<String>().prop_map(|why| SpawnFailure::Other { why }),
+    ]
+}
+
+prop_compose! {
+    fn spec()(
+        argv in vec(any::<String>(), 0..4),
+        env in vec(any::<String>(), 0..4),
+        working_dir in option::of(any::<String>()),
+        user in option::of(any::<String>()),
+        stdin: bool,
+        file_operation: bool,
+    ) -> ProcessSpec {
+        ProcessSpec { argv, env, working_dir, user, stdin, file_operation }
+    }
+}
+
+prop_compose! {
+    fn position()(process in process(), stream in stream(), offset: u64) -> StreamOffset {
+        StreamOffset { process, stream, offset }
+    }
+}
+
+fn from_agent() -> impl Strategy<Value = FromAgent> {
+    prop_oneof![
+        any::<(u32, String)>().prop_map(|(wire, version)| FromAgent::Hello { wire, version }),
+        (process(), any::<u32>()).prop_map(|(process, pid)| FromAgent::Started { process, pid }),
+        (process(), failure()).prop_map(|(process, failure)| FromAgent::SpawnFailed { process, failure }),
+        (position(), any::<u64>()).prop_map(|(StreamOffset { process, stream, offset }, time_ns)| FromAgent::Output {
+            process,
+            stream,
+            offset,
+            time_ns
+        }),
+        (process(), any::<u64>()).prop_map(|(process, bytes)| FromAgent::StdinCredit { process, bytes }),
+        (process(), status()).prop_map(|(process, status)| FromAgent::Exited { process, status }),
+    ]
+}
+
+fn to_agent() -> impl Strategy<Value = ToAgent> {
+    prop_oneof![
+        (any::<u32>(), vec(position(), 0..4)).prop_map(|(wire, streams)| ToAgent::Welcome { wire, streams }),
+        (process(), spec()).prop_map(|(process, spec)| ToAgent::Spawn { process, spec }),
+        process().prop_map(|process| ToAgent::Stdin { process }),
+        process().prop_map(|process| ToAgent::StdinClose { process }),
+        (process(), any::<u8>()).prop_map(|(process, signal)| ToAgent::Signal { process, signal }),
+        position().prop_map(ToAgent::Ack),
+        process().prop_map(|process| ToAgent::Noted { process }),
+        any::<u64>().prop_map(|grace_ms| ToAgent::Shutdown { grace_ms }),
+    ]
+}
+
+fn from_client() -> impl Strategy<Value = FromClient> {
+    prop_oneof![
+        (spec(), any::<bool>()).prop_map(|(spec, stop_after)| FromClient::Run { spec, stop_after }),
+        Just(FromClient::Stdin),
+        Just(FromClient::StdinClose),
+        any::<u8>().prop_map(|signal| FromClient::Signal { signal }),
+        any::<u64>().prop_map(|position| FromClient::Consumed { position }),
+        any::<u64>().prop_map(|grace_ms| FromClient::Stop { grace_ms }),
+        Just(FromClient::Freeze),
+        Just(FromClient::Thaw),
+    ]
+}
+
+fn to_client() -> impl Strategy<Value = ToClient> {
+    prop_oneof![
+        any::<(u32, u32)>().prop_map(|(wire, init_pid)| ToClient::Ready { wire, init_pid }),
+        any::<String>().prop_map(|message| ToClient::Failed { message }),
+        (process(), any::<u64>()).prop_map(|(process, position)| ToClient::Accepted { process, position }),
+        any::<u32>().prop_map(|pid| ToClient::Started { pid }),
+        failure().prop_map(|failure| ToClient::SpawnFailed { failure }),
+        any::<u64>().prop_map(|position| ToClient::Logged { position }),
+        any::<u64>().prop_map(|bytes| ToClient::StdinCredit { bytes }),
+        (status(), any::<u64>()).prop_map(|(status, position)| ToClient::Exited { status, position }),
+        Just(ToClient::Frozen),
+        Just(ToClient::Stopped),
+    ]
+}
+
+/// Everything that comes from outside goes through these.
+fn read_as_anything(bytes: &[u8]) {
+    drop(decode::<FromAgent>(bytes));
+    drop(decode::<ToAgent>(bytes));
+    drop(decode::<FromClient>(bytes));
+    drop(decode::<ToClient>(bytes));
+    drop(decode::<SpawnFailure>(bytes));
+    drop(decode::<ProcessSpec>(bytes));
+    drop(frame::peek(bytes));
+}
+
+proptest! {
+    #[test]
+    fn agents_messages_read_as_they_were_written(message in from_agent()) {
+        prop_assert_eq!(decode::<FromAgent>(&encode(&message).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn messages_to_the_agent_read_as_they_were_written(message in to_agent()) {
+        prop_assert_eq!(decode::<ToAgent>(&encode(&message).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn clients_messages_read_as_they_were_written(message in from_client()) {
+        prop_assert_eq!(decode::<FromClient>(&encode(&message).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn messages_to_clients_read_as_they_were_written(message in to_client()) {
+        prop_assert_eq!(decode::<ToClient>(&encode(&message).unwrap()).unwrap(), message);
+    }
+
+    #[test]
+    fn no_bytes_are_a_panic(bytes: Vec<u8>) {
+        read_as_anything(&bytes);
+    }
+
+    #[test]
+    fn no_damaged_message_is_a_panic(message in from_agent(), at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let mut bytes = encode(&message).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        read_as_anything(&bytes);
+        read_as_anything(&bytes[..cut.index(bytes.len())]);
+    }
+
+    #[test]
+    fn frames_come_out_of_a_stream_whatever_its_pieces(
+        messages in vec((vec(any::<u8>(), 0..300), vec(any::<u8>(), 0..3000)), 0..10),
+        piece in 1..5000_usize,
+    ) {
+        let mut bytes = Vec::new();
+        for (header, payload) in &messages {
+            frame::push(&mut bytes, header, payload).unwrap();
+        }
+        let (mut buffer, mut found) = (Vec::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            while let Some(frame) = frame::peek(&buffer).unwrap() {
+                found.push((frame.header.to_vec(), frame.payload.to_vec()));
+                let length = frame.length;
+                buffer.drain(..length);
+            }
+        }
+        prop_assert_eq!(found, messages);
+        prop_assert!(buffer.is_empty());
+    }
+}
+
+#[test]
+fn a_header_over_the_limit_is_refused_unread() {
+    let long = vec![b' '; MAX_HEADER_BYTES + 1];
+    assert!(matches!(decode::<ToAgent>(&long), Err(WireError::HeaderTooLong { .. })));
+}
+
+#[test]
+fn a_header_of_endless_depth_is_refused() {
+    let deep = vec![b'['; 100_000];
+    assert!(matches!(decode::<ToAgent>(&deep), Err(WireError::Malformed(_))));
+}
+
+/// What is written stays readable: old agents run on under new monitors.
+#[test]
+fn the_text_of_messages_is_as_it_was() {
+    let text = |message: &FromAgent| String::from_utf8(encode(message).unwrap()).unwrap();
+    let output = FromAgent::Output { process: ProcessId(7), stream: Stream::Stderr, offset: 9, time_ns: 1 };
+    assert_eq!(text(&output), r#"{"type":"output","process":7,"stream":"stderr","offset":9,"time_ns":1}"#);
+    let exited = FromAgent::Exited { process: ProcessId(7), status: ExitStatus::Signal(9) };
+    assert_eq!(text(&exited), r#"{"type":"exited","process":7,"status":{"signal":9}}"#);
+    let ack = ToAgent::Ack(StreamOffset { process: ProcessId(7), stream: Stream::Stdout, offset: 9 });
+    let text = String::from_utf8(encode(&ack).unwrap()).unwrap();
+    assert_eq!(text, r#"{"type":"ack","process":7,"stream":"stdout","offset":9}"#);
+}
