@@ -21,7 +21,14 @@ impl Container {
         let lock = self.lock()?;
         let mut record = self.record()?;
         if self.status()? == Status::Running {
-            return self.keep(&record);
+            match self.keep(&record) {
+                // Its last command has just ended: it stops, and starts again.
+                Err(Error::Monitor { source: ConnectionError::Stopping | ConnectionError::Ended, .. }) => {
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                    runtime::finish(&self.paths, &lock, None)?;
+                }
+                kept => return kept,
+            }
         }
         self.check_can_start()?;
         if std::mem::take(&mut record.survives_stop) {
