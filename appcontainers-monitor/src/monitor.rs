@@ -360,6 +360,7 @@ impl Monitor {
                     client.consumed = Some(position);
                 }
             }
+            (FromClient::Keep { startup }, _) => self.keep(id, startup)?,
             (FromClient::Stop { grace_ms }, _) => {
                 // What is frozen can't end.
                 actions.push(Action::Thaw);
@@ -396,6 +397,23 @@ impl Monitor {
             if stdin {
                 client.link.send(&ToClient::StdinCredit { bytes: STDIN_WINDOW_BYTES });
             }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, client: u64, startup: Vec<ProcessSpec>) -> anyhow::Result<()> {
+        let answer = match self.phase {
+            Phase::Stopping(_) => ToClient::Stopping,
+            Phase::Starting | Phase::Ready => ToClient::Kept { was_kept: !self.until_last_out },
+        };
+        if let ToClient::Kept { was_kept: false } = answer {
+            self.until_last_out = false;
+            for spec in startup {
+                self.spawn(None, spec, false)?;
+            }
+        }
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.link.send(&answer);
         }
         Ok(())
     }

@@ -33,6 +33,11 @@ pub enum FromClient {
         /// A position in the log, as in `Logged`.
         position: u64,
     },
+    /// Let the container outlive the commands that it was started for, and run its startup commands.
+    Keep {
+        /// The startup commands.
+        startup: Vec<ProcessSpec>,
+    },
     /// Stop the container: TERM to all processes, KILL after the grace.
     Stop {
         /// Milliseconds between TERM and KILL.
@@ -95,6 +100,11 @@ pub enum ToClient {
         status: ExitStatus,
         /// Position in the log.
         position: u64,
+    },
+    /// The answer to `Keep`.
+    Kept {
+        /// Whether it would have gone on anyway: nothing was done.
+        was_kept: bool,
     },
     /// The container's processes stand still.
     Frozen,

@@ -97,6 +97,14 @@ pub fn append(
     Ok(number)
 }
 
+/// Writes an event of a command that goes on also when that fails: what happened is more than the note of it.
+pub(crate) fn note(paths: &Paths, container: &ContainerName, kind: &str, details: &[(&str, Value)]) {
+    let details = details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    if let Err(error) = append(paths, container, kind, details) {
+        tracing::warn!(%container, kind, %error, "an event was not written");
+    }
+}
+
 /// The events after number `since` (0 for all), in order, at most `limit`.
 pub fn read_since(paths: &Paths, since: u64, limit: usize) -> Result<Vec<Event>, EventError> {
     let path = journal(paths);

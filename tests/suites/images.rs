@@ -374,6 +374,39 @@ fn a_link_in_a_directory_leads_nowhere() {
 }
 
 #[test]
+fn seventy_layers_become_one_that_shows_the_same() {
+    with_mounts(|place| {
+        let store = Store::new(Paths::new(place.join("root"), place.join("run")));
+        let layers: Vec<_> = (0..70)
+            .map(|number| {
+                let new = store.new_layer().unwrap();
+                let mut w = Writer::create(new.file().try_clone().unwrap(), &Options::default()).unwrap();
+                let owned = Metadata { permissions: 0o755, uid: number, ..Metadata::default() };
+                w.directory(b"/", &owned).unwrap();
+                for path in [format!("own/{number}"), "last".to_owned()] {
+                    let mut file = w.file(path.as_bytes(), &owned).unwrap();
+                    file.write(format!("{number}").as_bytes()).unwrap();
+                    file.finish().unwrap();
+                }
+                if number == 50 {
+                    let whiteout = Special::Character(Device { major: 0, minor: 0 });
+                    w.special(b"own/49", &whiteout, &Metadata::default()).unwrap();
+                }
+                w.finish().unwrap();
+                new.finish(&NoProgress).unwrap()
+            })
+            .collect();
+        let flat = store.flatten(&layers, &Options::default(), &NoProgress).unwrap();
+        let root = mounted(&store.layer_path(&flat.digest), place.join("mnt"));
+        assert_eq!(fs::read(root.join("last")).unwrap(), b"69");
+        assert_eq!(fs::read_dir(root.join("own")).unwrap().count(), 69);
+        assert!(!root.join("own/49").exists());
+        assert_eq!(fs::metadata(&root).unwrap().uid(), 69);
+        assert_eq!(fs::read_dir(place.join("run")).unwrap().count(), 0);
+    });
+}
+
+#[test]
 fn a_full_disk_leaves_the_destination_as_it_was() {
     with_mounts(|place| {
         let store = Store::new(Paths::new(place.join("root"), place.join("run")));

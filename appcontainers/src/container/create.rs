@@ -5,11 +5,13 @@ use std::fs;
 
 use jiff::Timestamp;
 use rand::Rng as _;
+use serde_json::Value;
 
 use super::{Container, ContainerRecord, OverlayKind};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
+    event,
     image::{BaseReference, Manifest},
     network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     runtime,
@@ -36,7 +38,11 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
         if files.is_empty() { Ok(()) } else { container.unpack_rendered(&lock, &skeleton::to_tar(&files)?) }
     });
     match made {
-        Ok(()) => Ok(container),
+        Ok(()) => {
+            let image = Value::from(new.manifest.name.as_str());
+            event::note(paths, container.name(), "create", &[("image", image)]);
+            Ok(container)
+        }
         Err(error) => {
             if let Err(undo) = runtime::remove(paths, &lock) {
                 tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");

@@ -2,71 +2,107 @@
 
 use std::time::Duration;
 
-use super::{Container, OverlayKind, monitor};
+use appcontainers_wire::client::{FromClient, ToClient};
+
+use super::{Container, ContainerRecord, OverlayKind, monitor, startup_specs};
 use crate::{
     Error,
+    process::{Connection, ConnectionError},
     runtime::{self, RuntimeError, StartMode, Status},
 };
 
 /// Between TERM and KILL unless the caller says otherwise.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether a container would have gone on anyway.
+struct WasKept(bool);
+
 impl Container {
-    /// Starts the container and its startup commands; returns when they run.
+    /// Starts the container and its startup commands; returns when they run. One that runs only for as long as a
+    /// [`Container::run`] lasts goes on after it.
     pub fn start(&self) -> Result<(), Error> {
-        let lock = self.lock()?;
-        self.record()?;
+        let mut lock = self.lock()?;
+        let mut record = self.record()?;
+        while self.status()? == Status::Running {
+            match self.keep(&record) {
+                // It is on its way down: when it is there, start it again.
+                Err(ConnectionError::Ended | ConnectionError::Stopping) => {
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                    drop(lock);
+                    lock = self.lock()?;
+                }
+                Err(source) => return Err(Error::Monitor { name: self.name.clone(), source }),
+                Ok(WasKept(false)) => return Ok(()),
+                Ok(WasKept(true)) => return Err(RuntimeError::Running { name: self.name.clone() }.into()),
+            }
+        }
         self.check_can_start()?;
+        if std::mem::take(&mut record.survives_stop) {
+            record.store(&self.paths)?;
+        }
         let mut connection = monitor::spawn(&self.paths, &self.name, StartMode::Full, true)?;
         Ok(monitor::wait_ready(&self.paths, &lock, &mut connection)?)
+    }
+
+    /// Makes a running container outlive the commands that it was started for.
+    fn keep(&self, record: &ContainerRecord) -> Result<WasKept, ConnectionError> {
+        let mut connection = Connection::open(&self.paths.container_run(&self.name))?;
+        connection.send(&FromClient::Keep { startup: startup_specs(&record.config) }, &[])?;
+        loop {
+            match connection.receive(monitor::READY_TIMEOUT)? {
+                ToClient::Kept { was_kept } => return Ok(WasKept(was_kept)),
+                ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
+                _ => {}
+            }
+        }
     }
 
     /// Stops the container: TERM to its processes, KILL after `timeout`. One that is stopped stays so. An ephemeral
     /// container is gone afterwards.
     pub fn stop(&self, timeout: Duration) -> Result<(), Error> {
         self.record()?;
-        if self.status()? == Status::Running {
-            monitor::stop(&self.paths, &self.name, timeout)?;
+        loop {
+            if self.status()? == Status::Running {
+                monitor::stop(&self.paths, &self.name, timeout)?;
+            }
+            // Waits for a start that is under way. Whoever gets the lock first after the end clears up.
+            let _lock = self.lock()?;
+            if self.status()? != Status::Running {
+                return Ok(());
+            }
         }
-        // Whoever gets the lock first clears up; after this, it is done.
-        self.lock()?;
-        Ok(())
     }
 
     /// Stops the container and starts it again; its overlay stays, also an ephemeral container's.
     pub fn restart(&self, timeout: Duration) -> Result<(), Error> {
-        let overlay = self.record()?.overlay;
         // An ephemeral container would go with its stop: for the moment it is kept.
-        if overlay == OverlayKind::Tmp {
+        if self.record()?.overlay == OverlayKind::Tmp {
             self.update(|record| {
                 record.survives_stop = true;
                 Ok(())
             })?;
         }
         self.stop(timeout)?;
-        if overlay == OverlayKind::Tmp {
-            self.update(|record| {
-                record.survives_stop = false;
-                Ok(())
-            })?;
-        }
         self.start()
     }
 
     /// Removes the container: its files, its log and, last, its reservation. One that runs is an error unless
     /// `force` kills it.
     pub fn remove(self, force: bool) -> Result<(), Error> {
-        if force {
-            monitor::kill(&self.paths, &self.name)?;
-            monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT)?;
+        loop {
+            if force {
+                monitor::kill(&self.paths, &self.name)?;
+                monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT)?;
+            }
+            let lock = self.lock()?;
+            match self.status()? {
+                Status::Stopped | Status::Ended => return Ok(runtime::remove(&self.paths, &lock)?),
+                // Another command has started it meanwhile.
+                Status::Running if force => {}
+                Status::Running => return Err(Error::MustBeStopped { name: self.name.clone() }),
+                Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
+            }
         }
-        let lock = self.lock()?;
-        match self.status()? {
-            Status::Stopped | Status::Ended => {}
-            Status::Running => return Err(Error::MustBeStopped { name: self.name.clone() }),
-            Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
-        }
-        Ok(runtime::remove(&self.paths, &lock)?)
     }
 
     /// Whether it runs.

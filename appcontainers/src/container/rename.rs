@@ -3,10 +3,13 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{Container, ContainerRecord};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
+    event,
     network::{ReservationError, ReservationStore, Reservations},
     runtime::{Status, overlay_dir},
     state::{ContainerLock, Durability, HostLock},
@@ -50,7 +53,8 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
     {
         let host = HostLock::acquire(paths)?;
         match ReservationStore::open(paths, &host)?.rename(old, new, Durability::Durable) {
-            Ok(_) | Err(ReservationError::Unknown { .. }) => {}
+            Ok(_) => event::note(paths, old, "rename", &[("to", Value::from(new.as_str()))]),
+            Err(ReservationError::Unknown { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }

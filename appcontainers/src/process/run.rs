@@ -130,6 +130,7 @@ impl Follower<'_> {
             | ToClient::Accepted { .. }
             | ToClient::Started { .. }
             | ToClient::Frozen
+            | ToClient::Kept { .. }
             | ToClient::Stopping => {}
             ToClient::Failed { message } => return Err(ConnectionError::Refused(message).into()),
             ToClient::SpawnFailed { failure } => return Err(RunError::NotStarted(failure)),

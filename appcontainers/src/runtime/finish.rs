@@ -17,6 +17,7 @@ use super::{
 use crate::{
     ContainerName, Paths,
     container::{ContainerRecord, OverlayKind},
+    event,
     network::{ReservationError, ReservationStore},
     output::gone,
     state::{ContainerLock, Durability, HostLock},
@@ -40,6 +41,9 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     if start.init.is_none() {
         // The monitor died while liblxc worked: what came of that is not known.
         cgroup::destroy(&start.cgroup).map_err(host_error("remove cgroup", &start.cgroup))?;
+    }
+    if start.mode == StartMode::Full {
+        event::note(paths, name, "die", &[]);
     }
     let record = ContainerRecord::load(paths, name)?;
     let ephemeral = record.as_ref().is_some_and(|record| record.overlay == OverlayKind::Tmp && !record.survives_stop);
@@ -73,7 +77,11 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
     remove_run_directory(paths, name)?;
     let host = HostLock::acquire(paths)?;
     match ReservationStore::open(paths, &host)?.release(name, Durability::Durable) {
-        Ok(()) | Err(ReservationError::Unknown { .. }) => Ok(()),
+        Ok(()) => {
+            event::note(paths, name, "remove", &[]);
+            Ok(())
+        }
+        Err(ReservationError::Unknown { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

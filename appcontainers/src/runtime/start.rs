@@ -24,6 +24,7 @@ use super::{
 use crate::{
     ContainerName, Paths,
     container::ContainerRecord,
+    event,
     network::{PoolSettings, Reservation, new_veth_name},
     state::{Durability, create_directory, replace},
 };
@@ -119,6 +120,9 @@ impl Starting {
         })?;
         self.record.init = ProcessIdentity::of(started.init_pid);
         self.record.store(paths, &self.name)?;
+        if self.record.mode == StartMode::Full {
+            event::note(paths, &self.name, "start", &[]);
+        }
         Ok(Started { record: self.record, init: started.init })
     }
 }

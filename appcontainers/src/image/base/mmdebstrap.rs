@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use appcontainers_sys::squashfs::Options;
+use appcontainers_sys::squashfs::{Options, Writer};
 use serde::{Deserialize, Serialize};
 
 use super::{BaseError, fit::make_fit};
@@ -85,7 +85,14 @@ fn run(
     let packed = stdout.ok_or_else(|| run_error(io::ErrorKind::BrokenPipe.into())).and_then(|stdout| {
         let tar = archive::open(stdout)
             .map_err(|source| BaseError::Archive { path: Path::new(PROGRAM).to_owned(), source })?;
-        pack::tar(tar, into, options, |writer| Ok(make_fit(writer)?), progress)
+        let finishing = |writer: &mut Writer| {
+            // It copies this host's, which are nobody's business.
+            for path in [b"etc/hostname".as_slice(), b"etc/resolv.conf"] {
+                writer.remove(path)?;
+            }
+            Ok(make_fit(writer)?)
+        };
+        pack::tar(tar, into, options, finishing, progress)
             .map_err(|source| BaseError::Pack { what: format!("the output of {PROGRAM}"), source })
     });
     if let Err(BaseError::Pack { source, .. }) = &packed

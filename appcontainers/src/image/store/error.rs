@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::Kind;
 use crate::{
     ImageName,
-    image::{AimgError, BaseReference, Digest, InvalidSuperblock, ManifestError},
+    image::{AimgError, BaseReference, Digest, InvalidSuperblock, ManifestError, pack::PackError},
 };
 
 /// Why the store could not do something.
@@ -102,6 +102,26 @@ pub enum StoreError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// Layers could not be made one.
+    #[error("cannot make one layer of {count}: {doing}")]
+    Flatten {
+        /// How many.
+        count: usize,
+        /// The step that failed.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What the layers show together could not be packed.
+    #[error("cannot make one layer of {count}")]
+    PackMerged {
+        /// How many.
+        count: usize,
+        /// Why.
+        #[source]
+        source: PackError,
     },
     /// Something else in the store could not be read or written.
     #[error("cannot {doing} {}", path.display())]

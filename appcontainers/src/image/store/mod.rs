@@ -4,6 +4,7 @@
 //! its layers. It takes no locks: whoever removes layers must keep others from naming images meanwhile.
 
 mod error;
+mod flatten;
 mod layers;
 mod load;
 mod names;
