@@ -44,8 +44,6 @@ fn a_file_that_is_no_program_gives_126() {
         host.start("web");
         host.in_container("web", ["/etc/passwd"]).refuses(126, &["/etc/passwd"]);
         host.in_container("web", ["/etc"]).refuses(126, &["/etc"]);
-        host.sh_in("web", "printf '\\177ELFrubbish' > /root/broken; chmod +x /root/broken").succeeds();
-        host.in_container("web", ["/root/broken"]).refuses(126, &["/root/broken"]);
         host.sh_in("web", "printf '#!/nosuch\\n' > /root/script; chmod +x /root/script").succeeds();
         assert!([126, 127].contains(&host.in_container("web", ["/root/script"]).code));
     });
@@ -250,6 +248,25 @@ fn the_hosts_environment_stays_outside() {
     });
 }
 
+#[test]
+fn a_script_without_a_first_line_that_names_its_shell_runs_as_in_a_shell() {
+    in_sandbox(|host| {
+        host.start("web");
+        host.sh_in("web", "echo 'echo $0 $1' > /root/script; chmod +x /root/script").succeeds();
+        assert_eq!(host.in_container("web", ["/root/script", "x"]).succeeds(), "/root/script x");
+    });
+}
+
+/// A shell starts what runs beside it with INT and QUIT ignored, nohup does so with HUP.
+#[test]
+fn a_command_can_be_interrupted_whatever_appc_was_started_by() {
+    in_sandbox(|host| {
+        host.provision("web");
+        let line = "trap '' HUP INT QUIT TERM; appc -c web run -- sh -c 'kill -INT $$; echo not interrupted'";
+        assert_eq!(host.sh(line).code, 130);
+    });
+}
+
 fn status(host: &Host, name: &str) -> String {
     host.inspect(name)["status"].as_str().unwrap().to_owned()
 }
@@ -430,7 +447,11 @@ fn one_shot_loads_runs_and_leaves_nothing() {
         assert_eq!(host.appc(["run", "--rm", "--image", "app", "--", "sh", "-c", "exit 9"]).code, 9);
         host.appc(["run", "--rm", "--image", "app", "--", "nosuch"]).fails(127);
         assert!(host.containers().is_empty());
-        assert_eq!(host.appc(["gc", "--dry-run"]).succeeds(), "");
+        // Layers stay mounted for the next start until gc comes. LXC's monitors end in their own time.
+        eventually("there is no other garbage", || {
+            let garbage = host.appc(["gc", "--dry-run"]).succeeds();
+            garbage.lines().all(|line| line.starts_with("mount ")).then_some(())
+        });
     });
 }
 
