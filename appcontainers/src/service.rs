@@ -232,9 +232,7 @@ impl Service {
 
     /// Sets the host up if that was not done.
     fn prepare(&self) -> Result<(), Error> {
-        if !self.paths.resources().exists() {
-            setup::set_up(&self.paths, &SetupOptions::default())?;
-        }
+        setup::ensure(&self.paths)?;
         Ok(())
     }
 

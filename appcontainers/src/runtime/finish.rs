@@ -20,6 +20,7 @@ use crate::{
     event,
     network::{ReservationError, ReservationStore},
     output::gone,
+    session,
     state::{ContainerLock, Durability, HostLock, StateError},
 };
 
@@ -87,6 +88,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         remove_tree(&overlay_dir(paths, name, kind))?;
     }
     remove_run_directory(paths, name)?;
+    session::forget(paths, Some(name)).map_err(host_error("forget the container in", paths.sessions()))?;
     let host = HostLock::acquire(paths)?;
     match ReservationStore::open(paths, &host)?.release(name, Durability::Durable) {
         Ok(()) => {

@@ -1,0 +1,23 @@
+//! The comparisons, one file a subject. Each adds its rows.
+
+mod images;
+mod memory;
+mod provision;
+mod size;
+mod squashfs;
+mod start;
+
+use crate::{missing::Missing, sandbox::Sandbox, table::Table};
+
+/// Adds a subject's rows; rows whose peer is not there are left out, and the peer is noted.
+type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
+
+/// All subjects by name, in the order in which they are measured.
+pub(crate) const ALL: [(&str, Measure); 6] = [
+    ("start", start::measure),
+    ("size", size::measure),
+    ("images", images::measure),
+    ("squashfs", squashfs::measure),
+    ("provision", provision::measure),
+    ("memory", memory::measure),
+];
