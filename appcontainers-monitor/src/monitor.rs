@@ -54,7 +54,6 @@ struct Process {
     client: Option<u64>,
     /// Bytes in the log: stdout, stderr.
     logged: [u64; 2],
-    stop_after: bool,
     started: bool,
     ended: bool,
     kill_at: Option<Instant>,
@@ -189,7 +188,7 @@ impl Monitor {
         self.agent.send(&ToAgent::Welcome { wire: WIRE_VERSION, streams: streams.collect() }, &[])?;
         if self.phase == Phase::Starting {
             for spec in std::mem::take(&mut self.startup) {
-                self.spawn(None, spec, false)?;
+                self.spawn(None, spec)?;
             }
             self.check_ready();
         }
@@ -211,10 +210,10 @@ impl Monitor {
         }
     }
 
-    fn spawn(&mut self, client: Option<u64>, spec: ProcessSpec, stop_after: bool) -> anyhow::Result<ProcessId> {
+    fn spawn(&mut self, client: Option<u64>, spec: ProcessSpec) -> anyhow::Result<ProcessId> {
         let id = ProcessId(self.next_process);
         self.next_process += 1;
-        let process = Process { client, logged: [0, 0], stop_after, started: false, ended: false, kill_at: None };
+        let process = Process { client, logged: [0, 0], started: false, ended: false, kill_at: None };
         self.processes.insert(id, process);
         self.agent.send(&ToAgent::Spawn { process: id, spec }, &[])?;
         Ok(id)
@@ -224,31 +223,31 @@ impl Monitor {
         if self.phase == Phase::Starting {
             bail!("a startup command cannot be run: {failure}");
         }
-        self.tell_owner(process, &ToClient::SpawnFailed { failure });
-        self.forget(process)
+        let owner = self.processes.remove(&process).and_then(|process| process.client);
+        self.stop_if_last_out()?;
+        self.tell(owner, &ToClient::SpawnFailed { failure });
+        Ok(())
     }
 
     fn exited(&mut self, process: ProcessId, status: ExitStatus) -> anyhow::Result<()> {
         if !self.processes.contains_key(&process) {
             return Ok(());
         }
-        let position = self.log.position();
-        self.tell_owner(process, &ToClient::Exited { status, position });
         if let Some(state) = self.processes.get_mut(&process) {
             // A grandchild may hold the pipe and write on: the streams stay known.
             state.ended = true;
             state.kill_at = None;
         }
-        self.stop_if_last_out()
-    }
-
-    fn forget(&mut self, process: ProcessId) -> anyhow::Result<()> {
-        self.processes.remove(&process);
-        self.stop_if_last_out()
+        // That it was the last one out comes first: then its client waits for the container's end.
+        self.stop_if_last_out()?;
+        let position = self.log.position();
+        self.tell_owner(process, &ToClient::Exited { status, position });
+        Ok(())
     }
 
     fn stop_if_last_out(&mut self) -> anyhow::Result<()> {
-        let holds = |process: &Process| process.stop_after && !process.ended;
+        // Whether it came first or later: a foreground command holds the container. A startup command does not.
+        let holds = |process: &Process| process.client.is_some() && !process.ended;
         if self.until_last_out && self.phase == Phase::Ready && !self.processes.values().any(holds) {
             self.stop(LAST_OUT_GRACE)?;
         }
@@ -260,11 +259,18 @@ impl Monitor {
             return Ok(());
         }
         self.phase = Phase::Stopping(Instant::now() + grace + STOP_MARGIN);
+        for client in self.clients.values_mut() {
+            client.link.send(&ToClient::Stopping);
+        }
         self.agent.send(&ToAgent::Shutdown { grace_ms: grace.as_millis() as u64 }, &[])
     }
 
     fn tell_owner(&mut self, process: ProcessId, message: &ToClient) {
         let owner = self.processes.get(&process).and_then(|process| process.client);
+        self.tell(owner, message);
+    }
+
+    fn tell(&mut self, owner: Option<u64>, message: &ToClient) {
         if let Some(client) = owner.and_then(|id| self.clients.get_mut(&id)) {
             client.link.send(message);
         }
@@ -388,7 +394,7 @@ impl Monitor {
         let stdin = spec.stdin;
         self.until_last_out |= stop_after;
         let position = self.log.position();
-        let process = self.spawn(Some(client), spec, stop_after)?;
+        let process = self.spawn(Some(client), spec)?;
         if let Some(client) = self.clients.get_mut(&client) {
             client.process = Some(process);
             client.told = position;
@@ -409,7 +415,7 @@ impl Monitor {
         if let ToClient::Kept { was_kept: false } = answer {
             self.until_last_out = false;
             for spec in startup {
-                self.spawn(None, spec, false)?;
+                self.spawn(None, spec)?;
             }
         }
         if let Some(client) = self.clients.get_mut(&client) {

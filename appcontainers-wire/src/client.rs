@@ -65,7 +65,8 @@ pub enum ToClient {
         /// What was done, to what, why, and what to do.
         message: String,
     },
-    /// The answer to `Run` when the container is on its way down: run again when it has ended.
+    /// The container is on its way down; `Stopped` follows. What was asked for and not begun has to be asked for again
+    /// when it has ended.
     Stopping,
     /// The command of `Run` has this name; its output comes at or after this position of the log.
     Accepted {

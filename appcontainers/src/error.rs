@@ -160,6 +160,12 @@ pub enum Error {
         /// Its digest.
         digest: crate::image::Digest,
     },
+    /// A flattened image has no base.
+    #[error("container {name} has as many layers as an image may: it is saved as one layer, which can't be thin")]
+    FlatIsNotThin {
+        /// The container.
+        name: ContainerName,
+    },
     /// Setting the host up, or undoing that.
     #[error(transparent)]
     Setup(#[from] crate::setup::SetupError),

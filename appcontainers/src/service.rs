@@ -17,7 +17,7 @@ use crate::{
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
-    session,
+    runtime, session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
 };
@@ -218,17 +218,21 @@ impl Service {
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         // One that is being made has a directory and no record yet.
-        let records = names.filter_map(|name| ContainerRecord::load(&self.paths, &name).transpose());
-        let mut records = records.collect::<Result<Vec<_>, _>>()?;
+        let mut records = Vec::new();
+        for name in names {
+            if let Some(record) = ContainerRecord::load(&self.paths, &name)?
+                && !runtime::is_gone(&self.paths, &record)?
+            {
+                records.push(record);
+            }
+        }
         records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(records)
     }
 
     /// Sets the host up if that was not done.
     fn prepare(&self) -> Result<(), Error> {
-        if !self.paths.resources().exists() {
-            setup::set_up(&self.paths, &SetupOptions::default())?;
-        }
+        setup::ensure(&self.paths)?;
         Ok(())
     }
 

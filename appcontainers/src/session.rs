@@ -70,8 +70,12 @@ pub fn forget(paths: &Paths, removed: Option<&ContainerName>) -> io::Result<()> 
             let record = state::read::<Current>(&entry.path());
             record.is_ok_and(|record| record.is_some_and(|record| record.container == *removed))
         });
-        if is_over || is_removed {
-            fs::remove_file(entry.path())?;
+        // Another command may have removed it just now.
+        if (is_over || is_removed)
+            && let Err(error) = fs::remove_file(entry.path())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
         }
     }
     Ok(())

@@ -23,8 +23,8 @@ rmdir "$upper"
 
 ip link set lo up
 
-# A session of its own: sessions have a current container.
-setsid --wait "$@" &
+# A session of its own: sessions have a current container. A shell starts what runs beside it with signals ignored.
+env --default-signal setsid --wait "$@" &
 code=0
 wait $! || code=$?
 exit "$code"

@@ -45,16 +45,36 @@ fn ip(host: &Host, name: &str) -> String {
     host.inspect(name)["ip"].as_str().unwrap().to_owned()
 }
 
-/// Serves `word` on port 8000 in the container until it stops.
+/// What the container sends through.
+fn gateway(host: &Host, name: &str) -> String {
+    let route = host.sh_in(name, "ip route").succeeds();
+    route.split_whitespace().skip_while(|word| *word != "via").nth(1).unwrap().to_owned()
+}
+
+/// A line of shell that prints what a web server says, or fails within three seconds.
+fn get(address: &str) -> String {
+    format!("busybox timeout 3 busybox wget -q -O - http://{address}:8000/word")
+}
+
+/// Serves `word` on port 8000 of the container from now on.
 fn serve(host: &Host, name: &str, word: &str) {
-    let line = format!("mkdir -p /srv && echo {word} > /srv/word && httpd -p 8000 -h /srv && sleep 600");
+    let line = format!("mkdir -p /srv && echo {word} > /srv/word && exec httpd -f -p 8000 -h /srv");
     host.appc(["-c", name, "startup-command", "add", &line]).succeeds();
     host.appc(["-c", name, "start"]).succeeds();
-    let url = format!("http://{}:8000/word", ip(host, name));
-    eventually("a web server in the container", || {
-        let got = host.run("busybox", ["wget", "-q", "-T", "2", "-O", "-", &url]);
-        (got.code == 0).then(|| assert_eq!(got.text(), word))
-    });
+    let address = ip(host, name);
+    eventually("a web server in the container", || (host.sh(&get(&address)).code == 0).then_some(()));
+    assert_eq!(host.sh(&get(&address)).succeeds(), word);
+}
+
+/// Serves `word` on port 8000 of the network namespace in which `prefix` runs commands.
+fn serve_by(host: &Host, prefix: &[&str], word: &str) -> Running {
+    let directory = host.file(word);
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("word"), format!("{word}\n")).unwrap();
+    let words = [prefix, &["busybox", "httpd", "-f", "-p", "8000", "-h", word]].concat();
+    let mut command = host.command(words[0]);
+    command.args(&words[1..]);
+    host.start_command(command, appcontainers_tests::LIMIT)
 }
 
 #[test]
@@ -66,19 +86,39 @@ fn containers_reach_out_and_nobody_reaches_them_but_the_host() {
         serve(host, "one", "first");
         serve(host, "two", "second");
         let two = ip(host, "two");
-        let get = |address: &str| format!("wget -q -T 2 -O - http://{address}:8000/word");
 
-        let mut server = host.command("nsenter");
-        server.args(["-t", &outside.pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "/sys/class/net/lo"]);
-        let _server = host.start_command(server, appcontainers_tests::LIMIT);
-        let out = "wget -q -T 2 -O - http://198.18.0.2:8000/address";
-        eventually("a web server outside", || (host.sh_in("one", out).code == 0).then_some(()));
-        assert_eq!(host.sh_in("one", out).succeeds(), "00:00:00:00:00:00");
+        let _server = serve_by(host, &["nsenter", "-t", &outside.pid, "-n"], "outside");
+        eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
+        assert_eq!(host.sh_in("one", &get("198.18.0.2")).succeeds(), "outside");
 
-        host.sh_in("one", &get(&two)).fails(1);
-        let from_outside = outside.sh(host, &format!("busybox {}", get(&two)));
-        assert_ne!(from_outside.code, 0, "{}", from_outside.transcript());
-        host.sh_in("one", "wget -q -T 2 -O - http://169.254.169.254/").fails(1);
+        for (from, got) in
+            [("another container", host.sh_in("one", &get(&two))), ("outside", outside.sh(host, &get(&two)))]
+        {
+            assert!(got.code != 0 && got.stdout.is_empty(), "from {from}: {}", got.transcript());
+        }
+        assert_ne!(host.sh_in("one", &get("169.254.169.254")).code, 0);
+    });
+}
+
+#[test]
+fn a_packet_with_anothers_address_is_dropped_at_the_containers_own_interface() {
+    in_sandbox(|host| {
+        host.provision("one");
+        host.provision("two");
+        host.appc(["-c", "one", "start"]).succeeds();
+        host.appc(["-c", "two", "start"]).succeeds();
+        let outside = Outside::new(host);
+        let _server = serve_by(host, &["nsenter", "-t", &outside.pid, "-n"], "outside");
+        eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
+        // The container can't give itself two's address; the test, as the host's root, does it for it.
+        let processes = format!("'*/appcontainers-{}/one.*/payload/cgroup.procs'", host.paths().tag());
+        let init = host.sh(&format!("find /sys/fs/cgroup -path {processes} -exec head -n1 {{}} + -quit")).succeeds();
+        let in_one = |line: &str| host.run("nsenter", ["-t", &init, "-n", "sh", "-c", line]);
+        assert_eq!(in_one(&get("198.18.0.2")).succeeds(), "outside");
+        in_one(&format!("ip addr add {}/32 dev eth0", ip(host, "two"))).succeeds();
+        in_one(&format!("ip route replace 198.18.0.2 via {} src {}", gateway(host, "one"), ip(host, "two"))).succeeds();
+        let got = in_one(&get("198.18.0.2"));
+        assert!(got.code != 0 && got.stdout.is_empty(), "{}", got.transcript());
     });
 }
 
@@ -88,18 +128,12 @@ fn a_container_opens_no_connection_to_the_host_under_any_of_its_addresses() {
         host.provision("one");
         let _outside = Outside::new(host);
         host.appc(["-c", "one", "start"]).succeeds();
-        let mut server = host.command("busybox");
-        server.args(["httpd", "-f", "-p", "8000", "-h", "/sys/class/net/lo"]);
-        let _server = host.start_command(server, appcontainers_tests::LIMIT);
-        let url = |address: &str| format!("http://{address}:8000/address");
-        eventually("a web server on the host", || {
-            (host.run("busybox", ["wget", "-q", "-O", "-", &url("127.0.0.1")]).code == 0).then_some(())
-        });
-        let gateway = host.sh_in("one", "ip route").succeeds();
-        let gateway = gateway.split_whitespace().skip_while(|word| *word != "via").nth(1).unwrap().to_owned();
-        for address in [gateway.as_str(), "198.18.0.1"] {
-            host.run("busybox", ["wget", "-q", "-O", "-", &url(address)]).succeeds();
-            host.sh_in("one", &format!("wget -q -T 2 -O - {}", url(address))).fails(1);
+        let _server = serve_by(host, &[], "host");
+        eventually("a web server on the host", || (host.sh(&get("127.0.0.1")).code == 0).then_some(()));
+        for address in [gateway(host, "one").as_str(), "198.18.0.1"] {
+            assert_eq!(host.sh(&get(address)).succeeds(), "host");
+            let got = host.sh_in("one", &get(address));
+            assert!(got.code != 0 && got.stdout.is_empty(), "{}", got.transcript());
         }
     });
 }

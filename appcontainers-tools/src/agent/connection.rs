@@ -46,6 +46,8 @@ pub(crate) struct Connection {
     _directory: OwnedFd,
     endpoint: String,
     stands: bool,
+    /// A new monitor was announced and has not yet been reached.
+    hurried: bool,
     full: bool,
 }
 
@@ -71,7 +73,16 @@ impl Connection {
         events.set_linger(0)?;
         events.connect(EVENTS_ENDPOINT)?;
         dealer.connect(&endpoint)?;
-        Ok(Self { dealer, events, _context: context, _directory: directory, endpoint, stands: false, full: false })
+        Ok(Self {
+            dealer,
+            events,
+            _context: context,
+            _directory: directory,
+            endpoint,
+            stands: false,
+            hurried: false,
+            full: false,
+        })
     }
 
     /// What to poll: messages and room for them, then changes of the connection.
@@ -119,17 +130,28 @@ impl Connection {
                 _ => continue,
             };
             self.stands = change == Change::Connected;
+            if self.stands {
+                self.hurried = false;
+            } else if self.hurried {
+                self.reconnect();
+            }
             return Some(change);
         }
     }
 
-    /// Connects at once instead of after the pause, unless the connection stands.
+    /// Connects at once instead of after the pause. If the connection still seems to stand, this is done when it breaks:
+    /// the word of a new monitor may be here before the end of the old one's connection.
     pub(crate) fn hurry(&mut self) {
+        self.hurried = true;
         if !self.stands {
-            let again = self.dealer.disconnect(&self.endpoint).and_then(|()| self.dealer.connect(&self.endpoint));
-            if let Err(error) = again {
-                report::error(format_args!("cannot connect to {}: {error}", self.endpoint));
-            }
+            self.reconnect();
+        }
+    }
+
+    fn reconnect(&mut self) {
+        let again = self.dealer.disconnect(&self.endpoint).and_then(|()| self.dealer.connect(&self.endpoint));
+        if let Err(error) = again {
+            report::error(format_args!("cannot connect to {}: {error}", self.endpoint));
         }
     }
 }

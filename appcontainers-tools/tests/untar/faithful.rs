@@ -100,3 +100,26 @@ fn what_is_missing_of_the_directory_is_made() {
     let why = refused(&pack(&[], from.path()), &to.path().join("file/below"));
     assert!(why.contains("file/below"), "{why}");
 }
+
+#[test]
+fn without_a_directory_it_is_the_users_home_made_as_its_own_if_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), "data").unwrap();
+    fs::write(directory.path().join("passwd"), "root:x:0:0::/root:/bin/sh\napp:x:4321:8765::/root/of/app:/bin/sh\n")
+        .unwrap();
+    run(Command::new("tar").args(["-cf", "a.tar", "file"]).current_dir(directory.path()));
+    // A /root and an /etc/passwd of its own, in a mount namespace of its own.
+    let script = r#"set -e; cd "$1"; mount --bind passwd /etc/passwd; mount -t tmpfs none /root
+        "$2" untar < a.tar; "$2" untar --into 'sub/dir' < a.tar; "$2" untar --user app < a.tar
+        "$2" untar --into '~app' < a.tar; "$2" untar --into '~' --user app < a.tar; "$2" untar --into /root/abs < a.tar
+        if "$2" untar --user nobody < a.tar; then exit 9; fi
+        cd /root; find . -type f | sort; stat -c %u:%g of of/app"#;
+    let output = run(Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(directory.path())
+        .arg(env!("CARGO_BIN_EXE_appc-agent")));
+    let files = "./abs/file\n./file\n./of/app/file\n./sub/dir/file\n0:0\n4321:8765\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), files);
+    let why = "appc-agent: user nobody is not in the container's /etc/passwd or /etc/group\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), why);
+}

@@ -7,21 +7,34 @@ use appcontainers_wire::client::{FromClient, ToClient};
 use super::{Container, ContainerRecord, OverlayKind, monitor, startup_specs};
 use crate::{
     Error,
-    process::ConnectionError,
+    process::{Connection, ConnectionError},
     runtime::{self, RuntimeError, StartMode, Status},
 };
 
 /// Between TERM and KILL unless the caller says otherwise.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether a container would have gone on anyway.
+struct WasKept(bool);
+
 impl Container {
     /// Starts the container and its startup commands; returns when they run. One that runs only for as long as a
     /// [`Container::run`] lasts goes on after it.
     pub fn start(&self) -> Result<(), Error> {
-        let lock = self.lock()?;
+        let mut lock = self.lock()?;
         let mut record = self.record()?;
-        if self.status()? == Status::Running {
-            return self.keep(&record);
+        while self.status()? == Status::Running {
+            match self.keep(&record) {
+                // It is on its way down: when it is there, start it again.
+                Err(ConnectionError::Ended | ConnectionError::Stopping) => {
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                    drop(lock);
+                    lock = self.lock()?;
+                }
+                Err(source) => return Err(Error::Monitor { name: self.name.clone(), source }),
+                Ok(WasKept(false)) => return Ok(()),
+                Ok(WasKept(true)) => return Err(RuntimeError::Running { name: self.name.clone() }.into()),
+            }
         }
         self.check_can_start()?;
         if std::mem::take(&mut record.survives_stop) {
@@ -32,18 +45,13 @@ impl Container {
     }
 
     /// Makes a running container outlive the commands that it was started for.
-    fn keep(&self, record: &ContainerRecord) -> Result<(), Error> {
-        let mut connection = monitor::connect(&self.paths, &self.name)?;
-        let of_monitor = |source| Error::Monitor { name: self.name.clone(), source };
-        let request = FromClient::Keep { startup: startup_specs(&record.config) };
-        connection.send(&request, &[]).map_err(of_monitor)?;
+    fn keep(&self, record: &ContainerRecord) -> Result<WasKept, ConnectionError> {
+        let mut connection = Connection::open(&self.paths.container_run(&self.name))?;
+        connection.send(&FromClient::Keep { startup: startup_specs(&record.config) }, &[])?;
         loop {
-            match connection.receive(monitor::READY_TIMEOUT).map_err(of_monitor)? {
-                ToClient::Kept { was_kept: false } => return Ok(()),
-                ToClient::Kept { was_kept: true } => {
-                    return Err(RuntimeError::Running { name: self.name.clone() }.into());
-                }
-                ToClient::Stopping | ToClient::Stopped => return Err(of_monitor(ConnectionError::Stopping)),
+            match connection.receive(monitor::READY_TIMEOUT)? {
+                ToClient::Kept { was_kept } => return Ok(WasKept(was_kept)),
+                ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
                 _ => {}
             }
         }

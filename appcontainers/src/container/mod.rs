@@ -39,7 +39,9 @@ impl Container {
     /// A container that is there.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
-        container.record()?;
+        if runtime::is_gone(paths, &container.record()?)? {
+            return Err(RuntimeError::NoContainer { name: name.clone() }.into());
+        }
         Ok(container)
     }
 

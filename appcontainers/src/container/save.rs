@@ -4,15 +4,15 @@ use std::{fs::File, path::Path};
 
 use appcontainers_sys::squashfs;
 use appcontainers_wire::client::{FromClient, ToClient};
-use jiff::Timestamp;
 
 use super::{Container, ContainerRecord, monitor};
 use crate::{
     Error, ImageName, ImageSummary, NoProgress, Progress,
     error::io_error,
     image::{
-        Kind, Layer, Manifest, SCHEMA_VERSION, Store,
+        Kind, Layer, MAX_LAYERS, Manifest, SCHEMA_VERSION, Store,
         aimg::{self, Carry},
+        base,
         pack::{self, LeftOut},
     },
     process::{Connection, ConnectionError},
@@ -28,6 +28,13 @@ pub struct SaveOptions {
     pub compression_level: Option<u32>,
     /// The image's name; the file's name without its ending if absent.
     pub name: Option<ImageName>,
+}
+
+impl SaveOptions {
+    fn packing(&self) -> squashfs::Options {
+        let default = squashfs::Options::default();
+        squashfs::Options { compression_level: self.compression_level.unwrap_or(default.compression_level) }
+    }
 }
 
 /// What was saved.
@@ -57,8 +64,27 @@ impl Container {
             let _frozen = self.freeze()?;
             self.pack(&record, &store, options, progress)?
         };
-        let manifest = manifest(&record, &store, name, layer)?;
+        let mut layers = record.layers.iter().map(|digest| store.layer(digest)).collect::<Result<Vec<_>, _>>()?;
+        // The very changes that the uppermost layer makes change nothing; those of another one can't stand in an
+        // overlay twice.
+        let layer = layer.filter(|layer| record.layers.last() != Some(&layer.digest));
+        let repeats = layer.as_ref().is_some_and(|layer| record.layers.contains(&layer.digest));
+        layers.extend(layer);
+        let is_flat = repeats || layers.len() > MAX_LAYERS;
+        if is_flat {
+            layers = vec![store.flatten(&layers, &options.packing(), progress)?];
+        }
+        let manifest = Manifest {
+            schema_version: SCHEMA_VERSION,
+            name,
+            created: base::now(),
+            architecture: base::architecture(),
+            layers,
+            base: (!is_flat).then(|| record.base.clone()),
+            config: record.config.clone(),
+        };
         let base_layers = match options.thin {
+            true if is_flat => return Err(Error::FlatIsNotThin { name: self.name.clone() }),
             true => base_layers(&record, &store)?,
             false => 0,
         };
@@ -83,12 +109,8 @@ impl Container {
             return Ok((None, Vec::new()));
         }
         let new = store.new_layer()?;
-        let mut packing = squashfs::Options::default();
-        if let Some(level) = options.compression_level {
-            packing.compression_level = level;
-        }
         let file = new.file().try_clone().map_err(io_error("write a layer in", self.paths.layers()))?;
-        let packed = pack::delta(&upper, ids, file, &packing, progress)
+        let packed = pack::delta(&upper, ids, file, &options.packing(), progress)
             .map_err(|source| Error::Pack { name: self.name.clone(), source })?;
         Ok((Some(new.finish(progress)?), packed.left_out))
     }
@@ -119,24 +141,6 @@ fn image_name(dest: &Path, options: &SaveOptions) -> Result<ImageName, Error> {
     }
     let stem = dest.file_stem().unwrap_or_default().to_string_lossy();
     stem.parse().map_err(|_| Error::NoImageName { dest: dest.to_owned() })
-}
-
-fn manifest(record: &ContainerRecord, store: &Store, name: ImageName, layer: Option<Layer>) -> Result<Manifest, Error> {
-    let mut layers = Vec::with_capacity(record.layers.len() + 1);
-    for digest in &record.layers {
-        layers.push(store.layer(digest)?);
-    }
-    // The same files as in a layer below need no second layer of them.
-    layers.extend(layer.filter(|layer| !record.layers.contains(&layer.digest)));
-    Ok(Manifest {
-        schema_version: SCHEMA_VERSION,
-        name,
-        created: Timestamp::now(),
-        architecture: std::env::consts::ARCH.to_owned(),
-        layers,
-        base: Some(record.base.clone()),
-        config: record.config.clone(),
-    })
 }
 
 /// How many of the lowest layers are the base's.

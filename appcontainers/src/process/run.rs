@@ -85,7 +85,7 @@ pub fn follow(
     mut log: LogReader,
     streams: RunStreams,
 ) -> Result<ExitStatus, RunError> {
-    log.seek(position);
+    log.seek(position)?;
     let mut follower = Follower {
         connection,
         streams,
@@ -95,6 +95,8 @@ pub fn follow(
         logged: position,
         told: position,
         ended: None,
+        not_started: None,
+        stopping: false,
         broken: [false; 2],
     };
     loop {
@@ -102,12 +104,16 @@ pub fn follow(
             follower.take(message)?;
         }
         follower.pass_output_on()?;
-        if let Some((status, position)) = follower.ended
-            && follower.log.position() >= position
+        if !follower.stopping
+            && let Some(outcome) = follower.outcome()
         {
-            return Ok(status);
+            return outcome;
         }
-        follower.wait()?;
+        match follower.wait() {
+            // The container has ended, and the monitor after it.
+            Err(RunError::ContainerStopped) if follower.outcome().is_some() => follower.stopping = false,
+            waited => waited?,
+        }
     }
 }
 
@@ -120,28 +126,42 @@ struct Follower<'a> {
     logged: u64,
     told: u64,
     ended: Option<(ExitStatus, u64)>,
+    not_started: Option<SpawnFailure>,
+    /// The container is on its way down: whoever was the last one out waits for that, so that it is found stopped.
+    stopping: bool,
     broken: [bool; 2],
 }
 
 impl Follower<'_> {
+    /// How the command ended, once all its output is passed on.
+    fn outcome(&self) -> Option<Result<ExitStatus, RunError>> {
+        if let Some(failure) = &self.not_started {
+            return Some(Err(RunError::NotStarted(failure.clone())));
+        }
+        let (status, position) = self.ended?;
+        (self.log.position() >= position).then_some(Ok(status))
+    }
+
     fn take(&mut self, message: ToClient) -> Result<(), RunError> {
         match message {
             ToClient::Ready { .. }
             | ToClient::Accepted { .. }
             | ToClient::Started { .. }
             | ToClient::Frozen
-            | ToClient::Kept { .. }
-            | ToClient::Stopping => {}
+            | ToClient::Kept { .. } => {}
+            ToClient::Stopping => self.stopping = true,
             ToClient::Failed { message } => return Err(ConnectionError::Refused(message).into()),
-            ToClient::SpawnFailed { failure } => return Err(RunError::NotStarted(failure)),
+            ToClient::SpawnFailed { failure } => self.not_started = Some(failure),
             ToClient::Logged { position } => self.logged = position,
             ToClient::StdinCredit { bytes } => self.credit = self.credit.saturating_add(bytes),
             ToClient::Exited { status, position } => {
                 self.logged = self.logged.max(position);
                 self.ended = Some((status, position));
             }
-            ToClient::Stopped if self.ended.is_none() => return Err(RunError::ContainerStopped),
-            ToClient::Stopped => {}
+            ToClient::Stopped if self.ended.is_none() && self.not_started.is_none() => {
+                return Err(RunError::ContainerStopped);
+            }
+            ToClient::Stopped => self.stopping = false,
         }
         Ok(())
     }

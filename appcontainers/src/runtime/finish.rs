@@ -20,7 +20,8 @@ use crate::{
     event,
     network::{ReservationError, ReservationStore},
     output::gone,
-    state::{ContainerLock, Durability, HostLock},
+    session,
+    state::{ContainerLock, Durability, HostLock, StateError},
 };
 
 /// How long LXC's monitor may take to end after its hook.
@@ -46,13 +47,25 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
         event::note(paths, name, "die", &[]);
     }
     let record = ContainerRecord::load(paths, name)?;
-    let ephemeral = record.as_ref().is_some_and(|record| record.overlay == OverlayKind::Tmp && !record.survives_stop);
-    if start.mode == StartMode::Full && ephemeral {
+    if record.is_some_and(|record| goes_with(&record, &start)) {
         remove(paths, lock)?;
     } else {
         remove_run_directory(paths, name)?;
     }
     Ok(Status::Stopped)
+}
+
+/// Whether the container has gone with the end of its start: the reaper may still be busy with its files.
+pub(crate) fn is_gone(paths: &Paths, record: &ContainerRecord) -> Result<bool, StateError> {
+    if record.overlay == OverlayKind::Raw {
+        return Ok(false);
+    }
+    let start = StartRecord::load(paths, &record.name)?;
+    Ok(start.is_some_and(|start| goes_with(record, &start) && start.status() == Status::Ended))
+}
+
+fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
+    start.mode == StartMode::Full && record.overlay == OverlayKind::Tmp && !record.survives_stop
 }
 
 /// What LXC's monitor has run when a container is gone: clears up after that start, then, when LXC's monitor has ended
@@ -75,6 +88,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         remove_tree(&overlay_dir(paths, name, kind))?;
     }
     remove_run_directory(paths, name)?;
+    session::forget(paths, Some(name)).map_err(host_error("forget the container in", paths.sessions()))?;
     let host = HostLock::acquire(paths)?;
     match ReservationStore::open(paths, &host)?.release(name, Durability::Durable) {
         Ok(()) => {

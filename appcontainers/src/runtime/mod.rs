@@ -16,7 +16,7 @@ mod start_record;
 pub use cgroup::prewarm;
 pub use error::RuntimeError;
 pub(crate) use error::host_error;
-pub(crate) use finish::{LXC_MONITOR_END, remove, remove_tree};
+pub(crate) use finish::{LXC_MONITOR_END, is_gone, remove, remove_tree};
 pub use finish::{finish, reap};
 pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};

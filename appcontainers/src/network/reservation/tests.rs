@@ -272,28 +272,3 @@ proptest! {
         }
     }
 }
-
-/// Run by hand, in a release build: `cargo test --release -p appcontainers -- --ignored --nocapture ten_thousand`.
-#[test]
-#[ignore = "a measurement"]
-fn ten_thousand_reservations_cost_little() {
-    for count in [10, 10_000] {
-        let place = Place::new("10.1.0.0/16", 16_000);
-        place.with(|store| (0..count).for_each(|n| drop(store.reserve(&name(n), VOLATILE).unwrap())));
-        for fold in [false, true] {
-            if fold {
-                place.with(|store| store.fold().unwrap());
-            }
-            let mut times = Vec::new();
-            for n in 0..41 {
-                let begin = std::time::Instant::now();
-                place.with(|store| store.reserve(&name(20_000 + n), VOLATILE)).unwrap();
-                times.push(begin.elapsed());
-                place.with(|store| store.release(&name(20_000 + n), Durability::Volatile)).unwrap();
-            }
-            times.sort();
-            let sizes = [place.paths.resources(), place.journal()].map(|path| fs::metadata(path).unwrap().len());
-            println!("{count} held, folded {fold}: median {:?}, snapshot and journal {sizes:?}", times[20]);
-        }
-    }
-}

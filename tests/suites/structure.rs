@@ -1,0 +1,40 @@
+//! What the project says of its own structure is true.
+
+use std::{fs, path::Path};
+
+#[test]
+fn the_architecture_names_every_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let members = manifest.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
+    assert!(members.len() >= 8, "{members:?}");
+    for member in members {
+        assert!(architecture.contains(&format!("`{member}")), "ARCHITECTURE.md does not name {member}");
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_one_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut looked_at = 0;
+    for member in
+        ["appcontainers", "appcontainers-cli", "appcontainers-monitor", "appcontainers-tools", "appcontainers-wire"]
+    {
+        let mut directories = vec![root.join(member).join("src")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    looked_at += 1;
+                    let text = fs::read_to_string(&path).unwrap();
+                    assert!(!text.contains("unsafe {") && !text.contains("unsafe fn"), "unsafe in {}", path.display());
+                }
+            }
+        }
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}
