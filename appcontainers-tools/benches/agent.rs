@@ -11,7 +11,6 @@ use std::{
 use appcontainers_wire::{
     ProcessId, ProcessSpec, WIRE_VERSION,
     agent::{FromAgent, StreamOffset, ToAgent},
-    decode, encode,
     decode, encode, frame,
 };
 use zmq::Socket;
@@ -53,7 +52,6 @@ impl Bench {
     }
 
     fn send(&self, message: &ToAgent) {
-        self.router.send_multipart([&self.peer[..], &encode(message).unwrap(), b""], 0).unwrap();
         self.router.send_multipart([&self.peer[..], &frame::join(&encode(message).unwrap(), b"").unwrap()], 0).unwrap();
     }
 

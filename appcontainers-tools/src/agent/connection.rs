@@ -53,13 +53,6 @@ pub(crate) struct Connection {
 struct Sockets {
     dealer: Socket,
     events: Socket,
-    _context: Context,
-    _directory: OwnedFd,
-    endpoint: String,
-    stands: bool,
-    /// A new monitor was announced and has not yet been reached.
-    hurried: bool,
-    full: bool,
 }
 
 impl Sockets {
@@ -91,25 +84,6 @@ impl Connection {
         // Relative, so that it works with whatever a privileged container mounts on /proc.
         let endpoint = format!("ipc://self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
         let context = Context::new();
-        let dealer = context.socket(zmq::DEALER)?;
-        dealer.set_immediate(true)?;
-        dealer.set_reconnect_ivl(RECONNECT_MS.0)?;
-        dealer.set_reconnect_ivl_max(RECONNECT_MS.1)?;
-        dealer.set_sndhwm(HIGH_WATER_MARK)?;
-        dealer.set_rcvhwm(HIGH_WATER_MARK)?;
-        dealer.set_linger(LINGER_MS)?;
-        let watched = SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() | SocketEvent::DISCONNECTED.to_raw();
-        dealer.monitor(EVENTS_ENDPOINT, i32::from(watched))?;
-        let events = context.socket(zmq::PAIR)?;
-        events.set_linger(0)?;
-        events.connect(EVENTS_ENDPOINT)?;
-        dealer.connect(&endpoint)?;
-        Ok(Self {
-            dealer,
-            events,
-            _context: context,
-            _directory: directory,
-            endpoint,
         let sockets = Sockets::open(&context, &endpoint, 0)?;
         Ok(Self {
             sockets,
@@ -186,10 +160,6 @@ impl Connection {
         }
     }
 
-    fn reconnect(&mut self) {
-        let again = self.dealer.disconnect(&self.endpoint).and_then(|()| self.dealer.connect(&self.endpoint));
-        if let Err(error) = again {
-            report::error(format_args!("cannot connect to {}: {error}", self.endpoint));
     /// With new sockets: after zmq_disconnect, events of the old connection could come behind those of the new one.
     fn reconnect(&mut self) {
         self.generation += 1;
