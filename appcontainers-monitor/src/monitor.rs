@@ -224,6 +224,7 @@ impl Monitor {
             bail!("a startup command cannot be run: {failure}");
         }
         let owner = self.processes.remove(&process).and_then(|process| process.client);
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
         self.stop_if_last_out()?;
         self.tell(owner, &ToClient::SpawnFailed { failure });
         Ok(())
@@ -238,6 +239,7 @@ impl Monitor {
             state.ended = true;
             state.kill_at = None;
         }
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
         // That it was the last one out comes first: then its client waits for the container's end.
         self.stop_if_last_out()?;
         let position = self.log.position();

@@ -267,7 +267,7 @@ fn what_is_no_archive_is_refused() {
         load(&["a", "empty"]);
         fs::write(host.file("a"), b"this is just a text, no archive at all\n".repeat(100)).unwrap();
         load(&["a", "no tar archive"]);
-        fs::write(host.file("a"), (0..20000u32).map(|n| (n * n >> 3) as u8).collect::<Vec<_>>()).unwrap();
+        fs::write(host.file("a"), (0..20000u32).map(|n| ((n * n) >> 3) as u8).collect::<Vec<_>>()).unwrap();
         load(&["a"]);
         host.appc(["-c", "web", "load-archive", "nosuch.tar"]).refuses(1, &["nosuch.tar", "No such file"]);
         host.appc(["-c", "web", "load-archive", "."]).refuses(1, &["."]);

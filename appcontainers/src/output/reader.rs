@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::{LogError, Record, RecordHeader, gone, io_error, segment_name, segments};
 
 /// How much is read from a segment at once, in bytes.
@@ -30,12 +32,14 @@ impl LogReader {
         Ok(Self { path, directory, position: 0, segment: None, buffer: Vec::new(), taken: 0 })
     }
 
-    /// Moves the cursor to `position`, which is the position of a record or the log's end.
-    pub fn seek(&mut self, position: u64) {
+    /// Moves the cursor to `position`, which is the position of a record or the log's end. From now on, what comes at
+    /// or after the cursor is not dropped.
+    pub fn seek(&mut self, position: u64) -> Result<(), LogError> {
         self.position = position;
-        self.segment = None;
         self.buffer.clear();
         self.taken = 0;
+        self.segment = Some(self.open_segment()?);
+        Ok(())
     }
 
     /// Where the cursor is.
@@ -78,6 +82,9 @@ impl LogReader {
             Some((start, file)) if !self.buffer.is_empty() || has_more(file, read_from - start) => (*start, file),
             _ => {
                 let opened = self.open_segment()?;
+                if !has_more(&opened.1, self.position - opened.0) {
+                    return Err(self.no_record());
+                }
                 let (start, file) = self.segment.insert(opened);
                 (*start, &*file)
             }
@@ -98,13 +105,15 @@ impl LogReader {
         Ok(())
     }
 
+    /// Opens the segment in which the cursor is, and keeps it from being dropped while it is open.
     fn open_segment(&self) -> Result<(u64, File), LogError> {
         let directory = self.directory.as_ref().map_or_else(|| self.path.clone(), gone::handle_path);
         let start = segments(&directory)?.into_iter().rev().find(|start| *start <= self.position);
         let start = start.ok_or_else(|| self.no_record())?;
         let path = directory.join(segment_name(start));
         let file = File::open(&path).map_err(io_error("open", &path))?;
-        if has_more(&file, self.position - start) { Ok((start, file)) } else { Err(self.no_record()) }
+        flock(&file, FlockOperation::LockShared).map_err(|errno| io_error("lock", &path)(errno.into()))?;
+        Ok((start, file))
     }
 
     fn no_record(&self) -> LogError {
@@ -138,7 +147,7 @@ mod tests {
 
     fn read_all(directory: &Path, from: u64, end: u64) -> Vec<u8> {
         let mut reader = LogReader::open(directory).unwrap();
-        reader.seek(from);
+        reader.seek(from).unwrap();
         let mut all = Vec::new();
         while let Some(record) = reader.next(end).unwrap() {
             all.extend_from_slice(record.payload);
@@ -181,6 +190,11 @@ mod tests {
         }
         writer.drop_oldest(0).unwrap();
         assert_eq!(writer.first_position(), 0);
+        let mut slow = LogReader::open(place.path()).unwrap();
+        slow.seek(0).unwrap();
+        writer.drop_oldest(u64::MAX).unwrap();
+        assert_eq!(writer.first_position(), 0, "dropped what a reader had not read");
+        while slow.next(writer.position()).unwrap().is_some() {}
         writer.drop_oldest(u64::MAX).unwrap();
         assert!(writer.first_position() > 0);
         let first = writer.first_position();

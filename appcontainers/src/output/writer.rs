@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::{LogError, RecordHeader, SEGMENT_BYTES, io_error, segment_name, segments};
 
 /// The one writer of a container's log.
@@ -79,13 +81,17 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Drops the oldest segments beyond the limit, none of them at or behind `needed_from`.
+    /// Drops the oldest segments beyond the limit, none of them at or behind `needed_from` or a reader's cursor.
     pub fn drop_oldest(&mut self, needed_from: u64) -> Result<(), LogError> {
         while let [oldest, next, ..] = self.kept_from[..] {
             if self.position - oldest <= self.limit_bytes || next > needed_from {
                 break;
             }
             let path = self.directory.join(segment_name(oldest));
+            let segment = File::open(&path).map_err(io_error("open", &path))?;
+            if flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
+                break;
+            }
             std::fs::remove_file(&path).map_err(io_error("drop a segment of", &path))?;
             self.kept_from.remove(0);
         }

@@ -85,7 +85,7 @@ pub fn follow(
     mut log: LogReader,
     streams: RunStreams,
 ) -> Result<ExitStatus, RunError> {
-    log.seek(position);
+    log.seek(position)?;
     let mut follower = Follower {
         connection,
         streams,

@@ -1,7 +1,7 @@
 //! Saving a change of 10 MB on a Debian of about 170 MB as one file, and loading that file.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -73,6 +73,7 @@ impl Ours {
         appc(&["provision", "--base", "debian-12", "--name", "changed"])?;
         appc(&["-c", "changed", "run", "--", "sh", "-c", CHANGE])?;
         self.installation.wait_cleared_up()?;
+        make_ready(&self.file)?;
         let time =
             self.installation.timed(&["-c", "changed", "save-image", &self.file.to_string_lossy(), "--name", "app"])?;
         appc(&["rm", "changed"])?;
@@ -82,6 +83,7 @@ impl Ours {
 }
 
 fn load(installation: &Installation, file: &Path) -> anyhow::Result<Duration> {
+    rustix::fs::sync();
     let time = installation.timed(&["load-image", &file.to_string_lossy(), "--name", "loaded"])?;
     installation.appc(&["rm", "loaded"])?;
     installation.appc(&["image", "rm", "app"])?;
@@ -99,9 +101,7 @@ impl Theirs {
     fn save(&self) -> anyhow::Result<Duration> {
         self.podman.time_run("images", &["--name", "changed", "debian-12", "sh", "-c", CHANGE])?;
         let file = self.file.to_string_lossy();
-        if self.file.exists() {
-            fs::remove_file(&self.file)?;
-        }
+        make_ready(&self.file)?;
         let committed = self.podman.timed("images", &["commit", "--quiet", "changed", "app"])?;
         let saved = self.podman.timed("images", &["save", "--quiet", "--output", &file, "app"])?;
         self.podman.podman("images", &["rm", "changed"])?;
@@ -110,10 +110,21 @@ impl Theirs {
     }
 
     fn load(&self) -> anyhow::Result<Duration> {
+        rustix::fs::sync();
         let time = self.podman.timed("images-other", &["load", "--quiet", "--input", &self.file.to_string_lossy()])?;
         self.podman.podman("images-other", &["rmi", "--all"])?;
         Ok(time)
     }
+}
+
+/// Removes the file, which podman would not overwrite, and writes out what the other side has left in memory: an
+/// fsync, which ours ends with and podman's does not, would write it too.
+fn make_ready(file: &Path) -> io::Result<()> {
+    if file.exists() {
+        fs::remove_file(file)?;
+    }
+    rustix::fs::sync();
+    Ok(())
 }
 
 fn size(file: &Path) -> anyhow::Result<Quantity> {

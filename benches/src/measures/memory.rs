@@ -43,16 +43,15 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> 
         ours.appc(&["rm", "-f", name])?;
     }
     let marginal = |part: fn(&Usage) -> f64| (part(&all) - part(&at_half)) / (CONTAINERS / 2) as f64;
-    let parts: [(&str, fn(&Usage) -> f64, Option<f64>); 4] = [
-        ("marginal PSS of an idle container at 20: agent", |usage| usage.agent, None),
-        ("… our monitor", |usage| usage.monitor, None),
-        ("… LXC's monitor", |usage| usage.lxc, None),
-        ("… together", |usage| usage.agent + usage.monitor + usage.lxc, Some(1.0)),
-    ];
-    for (what, part, target) in parts {
-        let (ours, theirs) = (Quantity::Bytes(marginal(part)), Quantity::Bytes(BUDGET_BYTES));
+    let theirs = Quantity::Bytes(BUDGET_BYTES);
+    let mut add = |what, part, target| {
+        let ours = Quantity::Bytes(marginal(part));
         table.add(&Row { what, ours, beside: "the budget for all three", theirs, target });
-    }
+    };
+    add("marginal PSS of an idle container at 20: agent", |usage| usage.agent, None);
+    add("… our monitor", |usage| usage.monitor, None);
+    add("… LXC's monitor", |usage| usage.lxc, None);
+    add("… together", |usage| usage.agent + usage.monitor + usage.lxc, Some(1.0));
     Ok(())
 }
 
