@@ -137,6 +137,15 @@ pub enum Error {
         #[source]
         source: crate::image::pack::PackError,
     },
+    /// A file is no image.
+    #[error("cannot inspect {}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::image::AimgError,
+    },
     /// An image can't be written.
     #[error("cannot save {}", dest.display())]
     Save {
@@ -178,9 +187,6 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Store(#[from] crate::image::StoreError),
-    /// An image's file.
-    #[error(transparent)]
-    Aimg(#[from] crate::image::AimgError),
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] crate::image::ManifestError),
