@@ -55,7 +55,7 @@ struct Running {
     agent: AgentLink,
     listener: UnixListener,
     startup: bool,
-    _lock: File,
+    lock: File,
 }
 
 fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
@@ -83,7 +83,7 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let start = starting.wait(&paths)?;
     agent.expect(start.record.init.context("the container's init ended at once")?.pid);
     let startup = arguments.startup;
-    Ok(Running { paths, container, reservation, start, agent, listener, startup, _lock: lock })
+    Ok(Running { paths, container, reservation, start, agent, listener, startup, lock })
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
@@ -106,11 +106,13 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         events.monitor.fail(&format!("{error:#}"));
     }
     events.monitor.stopped();
-    events.farewell();
     let root = running.paths.container_run(&name).join("root");
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
+    // The container may be started again while a slow client still reads what this start printed.
+    drop(running.lock);
+    events.farewell();
     ended
 }
 
