@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use appcontainers_wire::{
     MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES,
     agent::{FromAgent, ToAgent},
-    decode, encode,
+    decode, encode, frame,
 };
 use rustix::fs::{Mode, OFlags};
 
@@ -26,7 +26,7 @@ pub(crate) struct AgentLink {
     _context: zmq::Context,
     init_pid: i32,
     identity: Option<Vec<u8>>,
-    outgoing: VecDeque<(Vec<u8>, Vec<u8>)>,
+    outgoing: VecDeque<Vec<u8>>,
 }
 
 impl AgentLink {
@@ -123,7 +123,8 @@ impl AgentLink {
     /// and is told what it must know.
     pub(crate) fn send(&mut self, message: &ToAgent, payload: &[u8]) -> anyhow::Result<()> {
         if self.identity.is_some() {
-            self.outgoing.push_back((encode(message)?, payload.to_vec()));
+            // One frame: libzmq 4.3 aborts the agent when a monitor dies between two frames of a message.
+            self.outgoing.push_back(frame::join(&encode(message)?, payload)?);
         }
         self.flush()
     }
@@ -131,8 +132,8 @@ impl AgentLink {
     /// Sends what waits, as far as there is room.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         let Some(identity) = &self.identity else { return Ok(()) };
-        while let Some((header, payload)) = self.outgoing.front() {
-            match self.socket.send_multipart([identity, header, payload], zmq::DONTWAIT) {
+        while let Some(message) = self.outgoing.front() {
+            match self.socket.send_multipart([identity, message], zmq::DONTWAIT) {
                 Ok(()) => drop(self.outgoing.pop_front()),
                 Err(zmq::Error::EAGAIN) => return Ok(()),
                 Err(zmq::Error::EHOSTUNREACH) => {

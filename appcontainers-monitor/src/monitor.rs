@@ -120,6 +120,12 @@ impl Monitor {
         self.clients.values_mut().map(|client| &mut client.link)
     }
 
+    /// Links with messages that their clients do not read; only those of clients that follow a command, if `followers`.
+    pub(crate) fn blocked_links(&self, followers: bool) -> Vec<&ClientLink> {
+        let clients = self.clients.values().filter(|client| client.process.is_some() || !followers);
+        clients.map(|client| &client.link).filter(|link| link.is_blocked()).collect()
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.phase != Phase::Starting
     }
@@ -224,6 +230,7 @@ impl Monitor {
             bail!("a startup command cannot be run: {failure}");
         }
         let owner = self.processes.remove(&process).and_then(|process| process.client);
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
         self.stop_if_last_out()?;
         self.tell(owner, &ToClient::SpawnFailed { failure });
         Ok(())
@@ -238,6 +245,7 @@ impl Monitor {
             state.ended = true;
             state.kill_at = None;
         }
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
         // That it was the last one out comes first: then its client waits for the container's end.
         self.stop_if_last_out()?;
         let position = self.log.position();

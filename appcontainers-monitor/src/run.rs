@@ -7,6 +7,8 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -26,6 +28,9 @@ use rustix::{
 use crate::{
     agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
 };
+
+/// How long the monitor of the start before may take to end: longer than it waits for clients that do not read.
+const PREDECESSOR_END: Duration = Duration::from_secs(10);
 
 /// Starts the container and looks after it until it ends. What fails is said to the first client.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
@@ -50,7 +55,7 @@ struct Running {
     agent: AgentLink,
     listener: UnixListener,
     startup: bool,
-    _lock: File,
+    lock: File,
 }
 
 fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
@@ -78,7 +83,7 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let start = starting.wait(&paths)?;
     agent.expect(start.record.init.context("the container's init ended at once")?.pid);
     let startup = arguments.startup;
-    Ok(Running { paths, container, reservation, start, agent, listener, startup, _lock: lock })
+    Ok(Running { paths, container, reservation, start, agent, listener, startup, lock })
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
@@ -101,11 +106,13 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         events.monitor.fail(&format!("{error:#}"));
     }
     events.monitor.stopped();
-    events.farewell();
     let root = running.paths.container_run(&name).join("root");
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
+    // The container may be started again while a slow client still reads what this start printed.
+    drop(running.lock);
+    events.farewell();
     ended
 }
 
@@ -114,10 +121,15 @@ fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
     let path = paths.locks().join(format!("{}.monitor", arguments.name));
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
-        Err(errno) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+    let until = Instant::now() + PREDECESSOR_END;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // The monitor of the start before outlives its container by a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
+            Err(errno) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+        }
     }
 }
 

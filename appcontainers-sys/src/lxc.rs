@@ -21,7 +21,7 @@ use rustix::{
     process::{Pid, PidfdFlags},
 };
 
-use crate::process::{Child, fork};
+use crate::process::{Child, fork, reset_signals};
 
 /// What liblxc needs to start a container.
 #[derive(Debug, Clone)]
@@ -55,6 +55,7 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
     let (answer, answer_in_child) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let child = fork(|| {
+        reset_signals();
         let sent = match start_here(request) {
             Ok(pid) => send_init(&answer_in_child, pid),
             Err(why) => rustix::net::send(&answer_in_child, why.as_bytes(), SendFlags::empty()).map(drop),

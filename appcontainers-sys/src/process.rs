@@ -86,6 +86,21 @@ pub fn daemonize() -> io::Result<()> {
     }
 }
 
+/// Gives every signal its default effect and blocks none, as a program expects to be started: what a caller ignores
+/// (`nohup`, a Rust program's SIGPIPE) would else be ignored in all that it starts.
+pub fn reset_signals() {
+    // SAFETY: `signal` and `sigprocmask` take numbers and a set that lives during the call; for numbers that can't be
+    // changed (KILL, STOP, those of the C library) they return an error and do nothing.
+    unsafe {
+        for number in 1..=libc::SIGRTMAX() {
+            libc::signal(number, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 fn thread_count() -> io::Result<u64> {
     // The link count of /proc/self/task is 2 plus a link a thread (proc(5)).
     Ok(rustix::fs::stat("/proc/self/task")?.st_nlink as u64 - 2)

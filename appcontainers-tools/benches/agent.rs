@@ -11,7 +11,7 @@ use std::{
 use appcontainers_wire::{
     ProcessId, ProcessSpec, WIRE_VERSION,
     agent::{FromAgent, StreamOffset, ToAgent},
-    decode, encode,
+    decode, encode, frame,
 };
 use zmq::Socket;
 
@@ -52,7 +52,7 @@ impl Bench {
     }
 
     fn send(&self, message: &ToAgent) {
-        self.router.send_multipart([&self.peer[..], &encode(message).unwrap(), b""], 0).unwrap();
+        self.router.send_multipart([&self.peer[..], &frame::join(&encode(message).unwrap(), b"").unwrap()], 0).unwrap();
     }
 
     /// Runs a command; gives the times to its start and its end, and how much it wrote.

@@ -16,6 +16,10 @@
 //!                          <-          Shutdown{grace_ms}       end all processes, then yourself
 //! ```
 //!
+//! To the agent each message is one ZeroMQ frame ([`crate::frame::join`]): libzmq (4.3, `fq.cpp`) aborts a process that
+//! uses `ZMQ_IMMEDIATE` and is between two frames of a message when it learns that its peer has gone, and the agent
+//! must not end with a monitor. To the monitor it is two frames, header and payload.
+//!
 //! The agent holds what is not acknowledged and sends it again after a reconnect (go-back-N), within
 //! [`OUTPUT_WINDOW_BYTES`] a stream; when that is full it stops reading the process's pipe.
 //! `Started`, `SpawnFailed` and `Exited` come again after each `Welcome` until `Noted`: they say the same as

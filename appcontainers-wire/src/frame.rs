@@ -1,5 +1,5 @@
-//! Frames of the monitor's client socket: two 32-bit little-endian lengths (header, payload), the
-//! header, the payload.
+//! A message as one piece, for the monitor's client socket and for what it sends to the agent: two 32-bit
+//! little-endian lengths (header, payload), the header, the payload.
 
 use crate::{MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, WireError};
 
@@ -14,6 +14,21 @@ pub fn push(out: &mut Vec<u8>, header: &[u8], payload: &[u8]) -> Result<(), Wire
     out.extend_from_slice(header);
     out.extend_from_slice(payload);
     Ok(())
+}
+
+/// A frame by itself.
+pub fn join(header: &[u8], payload: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + header.len() + payload.len());
+    push(&mut frame, header, payload)?;
+    Ok(frame)
+}
+
+/// Splits a frame that stands by itself into header and payload.
+pub fn split(frame: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+    match peek(frame)? {
+        Some(Frame { header, payload, length }) if length == frame.len() => Ok((header, payload)),
+        _ => Err(WireError::FrameLength { bytes: frame.len() }),
+    }
 }
 
 /// A whole frame at the start of a buffer.
@@ -68,6 +83,15 @@ mod tests {
         let frame = peek(&buffer).unwrap().unwrap();
         assert_eq!((frame.header, frame.payload, frame.length), (&b"{}"[..], &b"payload"[..], 17));
         assert_eq!(peek(&buffer[17..]).unwrap().unwrap().header, b"[]");
+    }
+
+    #[test]
+    fn a_frame_by_itself_has_nothing_missing_and_nothing_behind_it() {
+        let mut frame = join(b"{}", b"payload").unwrap();
+        assert_eq!(split(&frame).unwrap(), (&b"{}"[..], &b"payload"[..]));
+        assert!(matches!(split(&frame[..16]), Err(WireError::FrameLength { bytes: 16 })));
+        frame.push(0);
+        assert!(matches!(split(&frame), Err(WireError::FrameLength { bytes: 18 })));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Messages between the agent, the monitor and the monitor's clients.
 //!
 //! Every message is a header (JSON, one of the enums here) and a payload (bytes, often empty).
-//! Over ZeroMQ the two are the two last frames of a multipart message; over the monitor's
-//! client socket they are framed by [`frame`]. This crate does no I/O and starts nothing.
+//! From the agent to the monitor the two are the two last frames of a ZeroMQ message; from the monitor to the agent
+//! and over the monitor's client socket they are one piece, made by [`frame`]. This crate does no I/O and starts nothing.
 //!
 //! What a peer sends is hostile until it is decoded: [`decode`] limits sizes and refuses what
 //! it does not know.
@@ -39,6 +39,12 @@ pub enum WireError {
     #[error("a message payload of {bytes} bytes is over the limit of {MAX_PAYLOAD_BYTES}")]
     PayloadTooLong {
         /// The payload's length.
+        bytes: usize,
+    },
+    /// A piece that should be one frame is none, or more.
+    #[error("{bytes} bytes are not one whole message frame")]
+    FrameLength {
+        /// The piece's length.
         bytes: usize,
     },
     /// The header is not a message that this version knows.

@@ -116,6 +116,7 @@ fn read_as_anything(bytes: &[u8]) {
     drop(decode::<SpawnFailure>(bytes));
     drop(decode::<ProcessSpec>(bytes));
     drop(frame::peek(bytes));
+    drop(frame::split(bytes));
 }
 
 proptest! {

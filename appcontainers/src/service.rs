@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, NewContainer, create, details},
+    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
     doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store},
@@ -20,6 +20,7 @@ use crate::{
     runtime, session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
+    state::ContainerLock,
 };
 
 pub use df::{DiskUsage, UsagePart};
@@ -205,6 +206,13 @@ impl Service {
 
     /// Takes back what [`Service::set_up`] changed; refused while there are containers.
     pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
+        // An ephemeral container that has ended may still be on its way out: wait for that.
+        if self.paths.resources().exists() {
+            for reservation in Reservations::read(&self.paths)?.list() {
+                let lock = ContainerLock::acquire_within(&self.paths, &reservation.name, DEFAULT_STOP_TIMEOUT)?;
+                recover(&self.paths, &lock)?;
+            }
+        }
         Ok(setup::undo(&self.paths)?)
     }
 

@@ -10,8 +10,9 @@ use std::{
 };
 
 use appcontainers_wire::{
+    WireError,
     agent::{FromAgent, SOCKET_NAME, ToAgent},
-    decode, encode,
+    decode, encode, frame,
 };
 use rustix::fs::{Mode, OFlags};
 use zmq::{Context, DONTWAIT, PollEvents, PollItem, SNDMORE, Socket, SocketEvent};
@@ -27,9 +28,6 @@ const HIGH_WATER_MARK: i32 = 64;
 /// How long the end of the agent waits for libzmq to hand the last messages to the kernel.
 const LINGER_MS: i32 = 2_000;
 
-/// Where libzmq tells what becomes of the connection.
-const EVENTS_ENDPOINT: &str = "inproc://connection";
-
 /// What happened to the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -39,16 +37,42 @@ pub(crate) enum Change {
 
 /// The agent's end of the connection. Nothing here blocks.
 pub(crate) struct Connection {
-    // Sockets before their context: a context waits for its sockets.
-    dealer: Socket,
-    events: Socket,
-    _context: Context,
-    _directory: OwnedFd,
+    sockets: Sockets,
+    context: Context,
     endpoint: String,
+    _directory: OwnedFd,
+    /// How many pairs of sockets there were.
+    generation: u64,
     stands: bool,
     /// A new monitor was announced and has not yet been reached.
     hurried: bool,
     full: bool,
+}
+
+/// The DEALER and the socket on which libzmq tells what becomes of its connection.
+struct Sockets {
+    dealer: Socket,
+    events: Socket,
+}
+
+impl Sockets {
+    fn open(context: &Context, endpoint: &str, generation: u64) -> Result<Self, zmq::Error> {
+        let dealer = context.socket(zmq::DEALER)?;
+        dealer.set_immediate(true)?;
+        dealer.set_reconnect_ivl(RECONNECT_MS.0)?;
+        dealer.set_reconnect_ivl_max(RECONNECT_MS.1)?;
+        dealer.set_sndhwm(HIGH_WATER_MARK)?;
+        dealer.set_rcvhwm(HIGH_WATER_MARK)?;
+        dealer.set_linger(LINGER_MS)?;
+        let watched = SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() | SocketEvent::DISCONNECTED.to_raw();
+        let events_endpoint = format!("inproc://events-{generation}");
+        dealer.monitor(&events_endpoint, i32::from(watched))?;
+        let events = context.socket(zmq::PAIR)?;
+        events.set_linger(0)?;
+        events.connect(&events_endpoint)?;
+        dealer.connect(endpoint)?;
+        Ok(Self { dealer, events })
+    }
 }
 
 impl Connection {
@@ -60,25 +84,13 @@ impl Connection {
         // Relative, so that it works with whatever a privileged container mounts on /proc.
         let endpoint = format!("ipc://self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
         let context = Context::new();
-        let dealer = context.socket(zmq::DEALER)?;
-        dealer.set_immediate(true)?;
-        dealer.set_reconnect_ivl(RECONNECT_MS.0)?;
-        dealer.set_reconnect_ivl_max(RECONNECT_MS.1)?;
-        dealer.set_sndhwm(HIGH_WATER_MARK)?;
-        dealer.set_rcvhwm(HIGH_WATER_MARK)?;
-        dealer.set_linger(LINGER_MS)?;
-        let watched = SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() | SocketEvent::DISCONNECTED.to_raw();
-        dealer.monitor(EVENTS_ENDPOINT, i32::from(watched))?;
-        let events = context.socket(zmq::PAIR)?;
-        events.set_linger(0)?;
-        events.connect(EVENTS_ENDPOINT)?;
-        dealer.connect(&endpoint)?;
+        let sockets = Sockets::open(&context, &endpoint, 0)?;
         Ok(Self {
-            dealer,
-            events,
-            _context: context,
-            _directory: directory,
+            sockets,
+            context,
             endpoint,
+            _directory: directory,
+            generation: 0,
             stands: false,
             hurried: false,
             full: false,
@@ -88,7 +100,7 @@ impl Connection {
     /// What to poll: messages and room for them, then changes of the connection.
     pub(crate) fn poll_items(&self) -> [PollItem<'_>; 2] {
         let room = if self.full { zmq::POLLOUT } else { PollEvents::empty() };
-        [self.dealer.as_poll_item(zmq::POLLIN | room), self.events.as_poll_item(zmq::POLLIN)]
+        [self.sockets.dealer.as_poll_item(zmq::POLLIN | room), self.sockets.events.as_poll_item(zmq::POLLIN)]
     }
 
     /// Sends a message; false if there is no room for it now.
@@ -101,8 +113,9 @@ impl Connection {
                 return true;
             }
         };
-        // A queue takes a whole message once it has taken the first part of it.
-        let sent = self.dealer.send(header, DONTWAIT | SNDMORE).and_then(|()| self.dealer.send(payload, DONTWAIT));
+        // If the second part is refused, libzmq has dropped the first.
+        let dealer = &self.sockets.dealer;
+        let sent = dealer.send(header, DONTWAIT | SNDMORE).and_then(|()| dealer.send(payload, DONTWAIT));
         self.full = sent.is_err();
         sent.is_ok()
     }
@@ -110,10 +123,9 @@ impl Connection {
     /// The next message from the monitor, if there is one. What can't be understood is reported and passed over.
     pub(crate) fn receive(&mut self) -> Option<(ToAgent, Vec<u8>)> {
         loop {
-            let mut parts = self.dealer.recv_multipart(DONTWAIT).ok()?.into_iter();
-            let (header, payload) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            match decode(&header) {
-                Ok(message) => return Some((message, payload)),
+            let parts = self.sockets.dealer.recv_multipart(DONTWAIT).ok()?;
+            match read(&parts) {
+                Ok(message) => return Some(message),
                 Err(error) => report::error(format_args!("passes over a message of the monitor: {error}")),
             }
         }
@@ -122,7 +134,7 @@ impl Connection {
     /// The next thing that happened to the connection.
     pub(crate) fn change(&mut self) -> Option<Change> {
         loop {
-            let parts = self.events.recv_multipart(DONTWAIT).ok()?;
+            let parts = self.sockets.events.recv_multipart(DONTWAIT).ok()?;
             let code = parts.first().and_then(|part| part.first_chunk::<2>()).map(|bytes| u16::from_ne_bytes(*bytes));
             let change = match code.map(SocketEvent::from_raw) {
                 Some(SocketEvent::HANDSHAKE_SUCCEEDED) => Change::Connected,
@@ -148,10 +160,27 @@ impl Connection {
         }
     }
 
+    /// With new sockets: after zmq_disconnect, events of the old connection could come behind those of the new one.
     fn reconnect(&mut self) {
-        let again = self.dealer.disconnect(&self.endpoint).and_then(|()| self.dealer.connect(&self.endpoint));
-        if let Err(error) = again {
-            report::error(format_args!("cannot connect to {}: {error}", self.endpoint));
+        self.generation += 1;
+        match Sockets::open(&self.context, &self.endpoint, self.generation) {
+            Ok(sockets) => {
+                let old = std::mem::replace(&mut self.sockets, sockets);
+                // Nobody is there any more to whom it could send something.
+                let _ = old.dealer.set_linger(0);
+                self.full = false;
+            }
+            // The old ones go on trying.
+            Err(error) => report::error(format_args!("cannot connect anew to {}: {error}", self.endpoint)),
         }
     }
+}
+
+fn read(parts: &[Vec<u8>]) -> Result<(ToAgent, Vec<u8>), WireError> {
+    let (header, payload) = match parts {
+        // A monitor that sends header and payload in two frames puts its container at risk: see the wire's `agent`.
+        [header, payload] => (header.as_slice(), payload.as_slice()),
+        parts => frame::split(parts.first().map_or(&[], Vec::as_slice))?,
+    };
+    Ok((decode(header)?, payload.to_vec()))
 }

@@ -11,7 +11,7 @@ use std::{
 use appcontainers_wire::{
     ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream, WIRE_VERSION,
     agent::{FromAgent, StreamOffset, ToAgent},
-    decode, encode,
+    decode, encode, frame,
 };
 use tempfile::TempDir;
 use zmq::{Context, Socket};
@@ -211,7 +211,7 @@ impl Bench {
     pub(crate) fn send(&self, message: &ToAgent, payload: &[u8]) {
         let header = encode(message).unwrap();
         let router = self.router.as_ref().unwrap();
-        router.send_multipart([&self.peer[..], &header, payload], 0).unwrap();
+        router.send_multipart([&self.peer[..], &frame::join(&header, payload).unwrap()], 0).unwrap();
     }
 
     /// Starts a command, does not wait for it.

@@ -52,8 +52,11 @@ fn header(kind: tar::EntryType, name: &[u8], link: &[u8], size: u64) -> tar::Hea
     header
 }
 
+/// Kind, name, link's target and data of a member.
+type Member<'a> = (tar::EntryType, &'a [u8], &'a [u8], &'a [u8]);
+
 /// An archive of such members.
-fn archive(members: &[(tar::EntryType, &[u8], &[u8], &[u8])]) -> Vec<u8> {
+fn archive(members: &[Member<'_>]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (kind, name, link, data) in members {
         builder.append(&header(*kind, name, link, data.len() as u64), *data).unwrap();

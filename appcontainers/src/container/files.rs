@@ -73,7 +73,13 @@ impl Container {
             runtime::finish(&self.paths, lock, None)?;
         }
         match followed {
-            Ok(ExitStatus::Code(0)) => Ok(()),
+            Ok(ExitStatus::Code(0)) => {
+                // An attribute that the container may not set is left out, and said.
+                for line in read_said(&mut said).unwrap_or_default().split("; ").filter(|line| !line.is_empty()) {
+                    tracing::warn!("{line}");
+                }
+                Ok(())
+            }
             Ok(status) => {
                 let said = read_said(&mut said).unwrap_or_default();
                 let said = if said.is_empty() { format!("the agent ended with {status:?}") } else { said };

@@ -182,14 +182,14 @@ impl Follower<'_> {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                         *broken = true;
                         // As if the command itself had written to the closed pipe.
-                        self.connection.send(&FromClient::Signal { signal: SIGPIPE }, &[])?;
+                        tell(self.connection, &FromClient::Signal { signal: SIGPIPE }, &[])?;
                     }
                     Err(source) => return Err(RunError::Output { stream, source }),
                 }
             }
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
                 self.told = self.log.position();
-                self.connection.send(&FromClient::Consumed { position: self.told }, &[])?;
+                tell(self.connection, &FromClient::Consumed { position: self.told }, &[])?;
             }
         }
         Ok(())
@@ -236,11 +236,11 @@ impl Follower<'_> {
         match stdin.read(&mut buffer) {
             Ok(0) => {
                 self.streams.stdin = None;
-                self.connection.send(&FromClient::StdinClose, &[])?;
+                tell(self.connection, &FromClient::StdinClose, &[])?;
             }
             Ok(read) => {
                 self.credit -= read as u64;
-                self.connection.send(&FromClient::Stdin, &buffer[..read])?;
+                tell(self.connection, &FromClient::Stdin, &buffer[..read])?;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(RunError::Input(error)),
@@ -255,13 +255,21 @@ impl Follower<'_> {
             Ok(0) => self.streams.signals = None,
             Ok(read) => {
                 for signal in &numbers[..read] {
-                    self.connection.send(&FromClient::Signal { signal: *signal }, &[])?;
+                    tell(self.connection, &FromClient::Signal { signal: *signal }, &[])?;
                 }
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(errno) => return Err(RunError::Input(errno.into())),
         }
         Ok(())
+    }
+}
+
+/// Sends what a monitor that has ended need not hear: how the command ended may still be on its way from it.
+fn tell(connection: &mut Connection, message: &FromClient, payload: &[u8]) -> Result<(), RunError> {
+    match connection.send(message, payload) {
+        Ok(()) | Err(ConnectionError::Ended) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
