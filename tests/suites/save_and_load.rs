@@ -172,7 +172,7 @@ fn what_a_container_did_to_its_files_is_what_the_image_shows() {
              echo mode > mode; echo replaced > replaced; mkdir dir-to-file; echo x > file-to-dir",
         )
         .succeeds();
-        lsetxattr(&host.file("tree/data/keep"), "user.note", b"from the base", XattrFlags::empty()).unwrap();
+        lsetxattr(host.file("tree/data/keep"), "user.note", b"from the base", XattrFlags::empty()).unwrap();
         host.appc(["base", "import", "tree", "--name", "full"]).succeeds();
         host.appc(["provision", "--base", "full", "--name", "web"]).succeeds();
         host.sh_in(
@@ -241,9 +241,9 @@ fn attributes_survive_and_acls_are_named() {
         host.sh_in("web", "echo x > /root/noted; echo x > /root/listed").succeeds();
         host.appc(["stop", "web"]).succeeds();
         let upper = host.paths().raw_overlays().join("web/upper/root");
-        lsetxattr(&upper.join("noted"), "user.note", b"kept", XattrFlags::empty()).unwrap();
+        lsetxattr(upper.join("noted"), "user.note", b"kept", XattrFlags::empty()).unwrap();
         let owner = fs::metadata(upper.join("listed")).unwrap().uid();
-        lsetxattr(&upper.join("listed"), "system.posix_acl_access", &acl(owner + 5), XattrFlags::empty()).unwrap();
+        lsetxattr(upper.join("listed"), "system.posix_acl_access", &acl(owner + 5), XattrFlags::empty()).unwrap();
         let done = host.appc(["-c", "web", "save-image", "a.aimg"]);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         done.succeeds();

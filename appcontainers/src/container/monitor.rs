@@ -31,6 +31,7 @@ pub(super) fn spawn(
     mode: StartMode,
     startup: bool,
 ) -> Result<Connection, RuntimeError> {
+    runtime::prewarm();
     let directory = paths.container_run(name);
     create_directory(&directory, 0o711).map_err(host_error("create", &directory))?;
     let log = directory.join("monitor.log");
