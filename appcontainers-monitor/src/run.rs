@@ -7,7 +7,6 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -22,24 +21,41 @@ use appcontainers::{
 use appcontainers_wire::client::ToClient;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
-    process::{Signal, pidfd_send_signal},
+    process::{Resource, Rlimit, Signal, getrlimit, pidfd_send_signal, setrlimit},
 };
 
 use crate::{
     agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
 };
 
-/// How long the monitor of the start before may take to end: longer than it waits for clients that do not read.
-const PREDECESSOR_END: Duration = Duration::from_secs(10);
+/// How long the monitor of the last start may take to end.
+const LAST_MONITOR_END: Duration = Duration::from_secs(10);
+
+/// Far more than a monitor of many clients needs.
+const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Between two looks at a lock that another holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts the container and looks after it until it ends. What fails is said to the first client.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    // A pipe of the caller's kept open here would never end for its reader.
+    appcontainers_sys::process::close_inherited().context("cannot close what the caller left open")?;
     appcontainers_sys::process::daemonize().context("cannot leave the caller's session")?;
+    // What LXC makes in the container must be there for all its users, whatever the caller's mask is.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let mut first = ClientLink::new(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))?;
-    // The copy is the client's socket now; nothing may read it as input.
-    rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?;
+    let container_lock = std::io::stdout().as_fd().try_clone_to_owned()?;
+    // The copies are the client's socket and the container's lock now; nothing may take them for streams.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
     match start(arguments) {
-        Ok(started) => watch(started, first),
+        Ok(started) => {
+            // The start is recorded: from here on other commands can see what became of it.
+            drop(container_lock);
+            watch(started, first)
+        }
         Err(error) => {
             first.send(&ToClient::Failed { message: format!("{error:#}") });
             Err(error)
@@ -89,16 +105,20 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let name = running.container.name.clone();
     tracing::info!(%name, ip = %running.reservation.ip, "container runs");
+    limit_resources()?;
     let log = LogWriter::open(&running.paths.container_log(&name), DEFAULT_LOG_BYTES)?;
     let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
-    let mut monitor = Monitor::new(running.agent, log, DEFAULT_LOG_BYTES, init_pid);
-    if running.startup {
-        monitor.set_startup(startup_specs(&running.container.config));
-    }
+    let startup = running.startup.then(|| startup_specs(&running.container.config));
+    let mut monitor = Monitor::new(running.agent, log, init_pid, startup);
     monitor.add_client(first);
     let init = running.start.init.try_clone()?;
-    let mut events =
-        EventLoop { monitor: &mut monitor, listener: running.listener, init, start: &running.start.record };
+    let mut events = EventLoop {
+        monitor: &mut monitor,
+        listener: running.listener,
+        init,
+        start: &running.start.record,
+        accept_after: None,
+    };
     let ended = events.run();
     if let Err(error) = &ended {
         // A container that nobody listens to must not go on as if it were watched.
@@ -110,23 +130,31 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
-    // The container may be started again while a slow client still reads what this start printed.
+    // Nothing more is written to the log: another monitor may have it, however long this one's clients take.
     drop(running.lock);
     events.farewell();
     ended
 }
 
-/// At most one monitor for a container, also while a command that was killed has one starting.
+/// Bounds what this process takes of the host: the container is on the other end of its socket, and libzmq bounds the
+/// length of a frame, but not how many frames an unfinished message has. Clients, on the other hand, may be many.
+fn limit_resources() -> anyhow::Result<()> {
+    let data = Rlimit { current: Some(MOST_MEMORY_BYTES), maximum: Some(MOST_MEMORY_BYTES) };
+    setrlimit(Resource::Data, data).context("cannot limit this monitor's memory")?;
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).context("cannot raise the limit of files")
+}
+
+/// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
 fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
     let path = paths.locks().join(format!("{}.monitor", arguments.name));
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let until = Instant::now() + PREDECESSOR_END;
+    let until = Instant::now() + LAST_MONITOR_END;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            // The monitor of the start before outlives its container by a moment.
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
             Err(errno) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind};
+use super::{Container, ContainerRecord, OverlayKind, monitor};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -44,7 +44,8 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
             Ok(container)
         }
         Err(error) => {
-            if let Err(undo) = runtime::remove(paths, &lock) {
+            let ended = monitor::end(paths, &lock);
+            if let Err(undo) = ended.and_then(|()| runtime::remove(paths, &lock)) {
                 tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
             }
             Err(error)

@@ -24,7 +24,7 @@ pub use startup::startup_specs;
 
 use crate::{
     ContainerName, Error, Paths,
-    runtime::{self, RuntimeError},
+    runtime::{self, RuntimeError, Status},
     state::ContainerLock,
 };
 
@@ -77,6 +77,10 @@ impl Container {
 /// Finishes what an earlier command, or a start that has ended, left of a container.
 pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     rename::complete(paths, lock)?;
+    // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
+    if runtime::status(paths, lock.name())? == Status::Busy {
+        monitor::end(paths, lock)?;
+    }
     runtime::finish(paths, lock, None)?;
     Ok(())
 }

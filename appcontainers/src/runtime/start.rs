@@ -100,7 +100,7 @@ pub fn begin(
     };
     write_volatile(&config.seccomp_profile, &seccomp_policy())?;
     let config_path = directory.join("lxc.conf");
-    write_volatile(&config_path, &config.render())?;
+    write_volatile(&config_path, &config.render()?)?;
     let request = lxc::StartRequest {
         // LXC knows running containers by this name and path: a start of its own never meets the one before.
         name: format!("{name}.{}", record.id),

@@ -3,11 +3,11 @@
 //! The record is written before LXC is called and again when the init is known, so that whoever finds it
 //! can end and remove what a dead command left. It goes away when the start's traces are gone.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    process::{Pid, PidfdFlags, getpid, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,22 +59,33 @@ impl ProcessIdentity {
         self.pid().and_then(Self::of).as_ref() == Some(self)
     }
 
+    /// Kills it if it lives.
+    pub fn kill(&self) -> io::Result<()> {
+        let Some(pidfd) = self.open()? else { return Ok(()) };
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Waits for its end, at most `timeout`; whether it has ended.
     pub fn wait_end(&self, timeout: Duration) -> io::Result<bool> {
-        let Some(pid) = self.pid() else { return Ok(true) };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        };
-        // The pidfd is of the pid's present owner.
-        if !self.is_alive() {
-            return Ok(true);
-        }
+        let Some(pidfd) = self.open()? else { return Ok(true) };
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
             Ok(ready) => Ok(ready > 0),
             Err(rustix::io::Errno::INTR) => Ok(!self.is_alive()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A handle of it that can't come to mean another process; none if it has ended.
+    fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = self.pid() else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The pidfd is of the pid's present owner: look once more that it is the one.
+            Ok(pidfd) => Ok(self.is_alive().then_some(pidfd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
