@@ -12,12 +12,13 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
+    container::{self, ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
     doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store},
     network::Reservations,
-    runtime, session,
+    runtime::{self, RuntimeError},
+    session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
     state::ContainerLock,
@@ -161,7 +162,14 @@ impl Service {
 
     /// A container by name.
     pub fn container(&self, name: &ContainerName) -> Result<Container, Error> {
-        Container::open(&self.paths, name)
+        match Container::open(&self.paths, name) {
+            // It may be the new name of one whose renaming was not completed.
+            Err(Error::Runtime(RuntimeError::NoContainer { .. })) => {
+                container::complete_renamings(&self.paths, false)?;
+                Container::open(&self.paths, name)
+            }
+            opened => opened,
+        }
     }
 
     /// The container that this session's commands are for unless they name another; none if it is gone.
@@ -177,6 +185,7 @@ impl Service {
 
     /// All containers, by name.
     pub fn containers(&self) -> Result<Vec<ContainerDetails>, Error> {
+        container::complete_renamings(&self.paths, false)?;
         let records = self.records()?;
         if records.is_empty() {
             return Ok(Vec::new());

@@ -19,6 +19,7 @@ pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
+pub(crate) use rename::complete_all as complete_renamings;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 

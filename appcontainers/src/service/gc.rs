@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::Service;
 use crate::{
     ContainerName, Error,
-    container::ContainerRecord,
+    container::{self, ContainerRecord},
     disk,
     error::io_error,
     image::Digest,
@@ -59,6 +59,7 @@ impl Service {
 
     /// Names under which anything of a container is left, that has no configuration.
     fn collect_containers(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
+        container::complete_renamings(&self.paths, dry_run)?;
         let mut names: HashSet<ContainerName> = HashSet::new();
         let reserved = match Reservations::read(&self.paths) {
             Ok(reservations) => reservations.list().iter().map(|reservation| reservation.name.clone()).collect(),
@@ -89,11 +90,15 @@ impl Service {
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
             if !dry_run {
-                crate::container::recover(&self.paths, &lock)?;
+                container::recover(&self.paths, &lock)?;
             }
             let there = ContainerRecord::load(&self.paths, &name)?.is_some();
             let runs = runtime::status(&self.paths, &name)?.can_start();
             if there || !runs {
+                continue;
+            }
+            // What of a container has its new name already looks the same.
+            if container::complete_renamings(&self.paths, true)?.contains(&name) {
                 continue;
             }
             let bytes = disk::usage(&self.paths.container(&name))
