@@ -435,8 +435,19 @@ fn killed_while_it_renames_a_container() {
             1,
             &["rename", "web", "shop"],
             |_| {},
-            |_, _| {
-                clear_up(host);
+            |step, _| {
+                match step % 3 {
+                    0 => clear_up(host),
+                    1 => {}
+                    // Somebody else wants the new name in the middle of it.
+                    _ => {
+                        let other = host.appc(["provision", "--name", "shop"]);
+                        if other.code == 0 && host.containers().len() == 2 {
+                            assert_eq!(host.in_container("web", ["cat", "file"]).succeeds(), "mine");
+                            host.appc(["rm", "shop"]).succeeds();
+                        }
+                    }
+                }
                 let names = host.containers();
                 assert_eq!(names.len(), 1, "{names:?}");
                 assert_eq!(host.inspect(&names[0])["ip"], ip);
