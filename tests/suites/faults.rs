@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Stdio,
     time::Duration,
@@ -540,6 +541,65 @@ fn a_monitor_killed_while_it_starts_a_container_leaves_nothing() {
             host.appc(["stop", "web", "--timeout", "0"]).succeeds();
             clear_up(host);
             host.in_container("web", ["true"]).succeeds();
+        }
+    });
+}
+
+/// The monitor, liblxc's helper, LXC's monitor and the container's init are killed at their first, second, third …
+/// change of each kind: by a monitor that is started under strace with all that it starts.
+#[test]
+fn a_start_of_which_any_process_is_killed_anywhere_leaves_nothing() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        let directory = host.file("libexec");
+        fs::create_dir(&directory).unwrap();
+        let strace = host.sh("command -v strace").succeeds();
+        for (name, most) in [
+            ("clone", 3),
+            ("clone3", 3),
+            ("mount", 14),
+            ("move_mount", 3),
+            ("open_tree", 2),
+            ("mkdir", 8),
+            ("mkdirat", 6),
+            ("rename", 4),
+            ("openat", 60),
+            ("write", 24),
+            ("sendto", 6),
+            ("sendmsg", 8),
+            ("ioctl", 6),
+            ("flock", 3),
+            ("setns", 2),
+            ("unshare", 2),
+            ("umount2", 4),
+            ("bind", 4),
+            ("connect", 3),
+            ("execve", 3),
+            ("prctl", 8),
+            ("unlink", 3),
+            ("unlinkat", 6),
+        ] {
+            let step = if most > 20 { 4 } else { 1 };
+            for count in (1..=most).step_by(step) {
+                let monitor = host.programs().join("appc-monitor");
+                let script = format!(
+                    "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
+                    monitor.display()
+                );
+                let wrapper = directory.join("appc-monitor");
+                fs::write(&wrapper, script).unwrap();
+                fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+                let mut start = host.command("appc");
+                start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
+                let done = host.start_command(start, LIMIT).wait();
+                if done.code != 0 {
+                    done.refuses(1, &["web"]);
+                }
+                host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+                assert_eq!(status(host, "web"), "stopped");
+                clear_up(host);
+                assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
+            }
         }
     });
 }
