@@ -88,20 +88,21 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Sends what is left to clients that read.
-    pub(crate) fn farewell(&mut self) {
+    /// Sends what is left. A client that follows a command is waited for as long as it lives: its exit code is in what is
+    /// left, and it may be slow to read. Others have some seconds.
+    pub(crate) fn farewell(self) {
+        let Self { monitor, listener, .. } = self;
+        // Whoever connects now is told at once that nobody is there.
+        drop(listener);
         let until = Instant::now() + FAREWELL_TIMEOUT;
-        while Instant::now() < until {
-            let mut items: Vec<_> = self
-                .monitor
-                .client_links()
-                .filter(|link| link.is_blocked())
-                .map(|link| zmq::PollItem::from_fd(link.raw_fd(), zmq::POLLOUT))
-                .collect();
+        loop {
+            let links = monitor.blocked_links(Instant::now() >= until);
+            let mut items: Vec<_> =
+                links.iter().map(|link| zmq::PollItem::from_fd(link.raw_fd(), zmq::POLLOUT)).collect();
             if items.is_empty() || zmq::poll(&mut items, FAREWELL_TIMEOUT.as_millis() as i64).is_err() {
                 return;
             }
-            self.monitor.client_links().for_each(ClientLink::flush);
+            monitor.client_links().for_each(ClientLink::flush);
         }
     }
 

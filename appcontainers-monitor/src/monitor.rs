@@ -126,6 +126,12 @@ impl Monitor {
         self.clients.values_mut().map(|client| &mut client.link)
     }
 
+    /// Links with messages that their clients do not read; only those of clients that follow a command, if `followers`.
+    pub(crate) fn blocked_links(&self, followers: bool) -> Vec<&ClientLink> {
+        let clients = self.clients.values().filter(|client| client.process.is_some() || !followers);
+        clients.map(|client| &client.link).filter(|link| link.is_blocked()).collect()
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.phase != Phase::Starting
     }

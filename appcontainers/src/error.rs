@@ -78,8 +78,8 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// An image's files have what can't be stored.
-    #[error("a file system call failed: cannot {action} {}", path.display())]
+    /// A step on a file failed.
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// The step.
         action: &'static str,
@@ -137,6 +137,15 @@ pub enum Error {
         #[source]
         source: crate::image::pack::PackError,
     },
+    /// A file is no image.
+    #[error("cannot inspect {}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::image::AimgError,
+    },
     /// An image can't be written.
     #[error("cannot save {}", dest.display())]
     Save {
@@ -178,9 +187,6 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Store(#[from] crate::image::StoreError),
-    /// An image's file.
-    #[error(transparent)]
-    Aimg(#[from] crate::image::AimgError),
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] crate::image::ManifestError),

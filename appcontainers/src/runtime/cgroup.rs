@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Paths;
 
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The kernel forgets the wait after another grace period without a move. On a host under load LXC's first move may
+/// come later than that, so the moves go on for a while; all but the first take microseconds.
+const WARM_INTERVAL: Duration = Duration::from_millis(4);
+const WARM_FOR: Duration = Duration::from_millis(80);
 
 /// The cgroup that holds those of all starts of one installation.
 pub(crate) fn parent(paths: &Paths) -> String {
@@ -175,14 +181,24 @@ pub(crate) fn set_frozen(name: &str, frozen: bool) -> io::Result<()> {
 
 /// Lets the wait that every first move between cgroups costs (an RCU grace period, 8 to 16 ms) pass in a
 /// thread, while the caller does other things: writes the calling process to the cgroup that it is in.
+///
+/// Only for a program that is about to start a container: it can't end before that wait is over. A second call does
+/// nothing.
 pub fn prewarm() {
+    static DONE: Once = Once::new();
     let warm = || {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
-        fs::write(unified().join(path).join("cgroup.procs"), "0").ok()
+        let procs = unified().join(path).join("cgroup.procs");
+        let until = Instant::now() + WARM_FOR;
+        while Instant::now() < until {
+            fs::write(&procs, "0").ok()?;
+            std::thread::sleep(WARM_INTERVAL);
+        }
+        Some(())
     };
     // Without the thread the start is only slower.
-    let _ = std::thread::Builder::new().name("prewarm".to_owned()).spawn(warm);
+    DONE.call_once(|| drop(std::thread::Builder::new().name("prewarm".to_owned()).spawn(warm)));
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use rand::Rng;
 use rustix::process::{Resource, getrlimit};
 
 use super::{
-    ProcessIdentity, RuntimeError, StartMode, StartRecord, cgroup,
+    ProcessIdentity, RuntimeError, StartMode, StartRecord, boot, cgroup,
     error::host_error,
     lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
     programs, rootfs, start_files,
@@ -67,7 +67,7 @@ pub fn begin(
     let monitor =
         ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
-    let record = StartRecord { id, mode, monitor, init: None, cgroup, host_interface };
+    let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface };
     record.store(paths, name)?;
 
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;

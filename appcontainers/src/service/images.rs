@@ -56,7 +56,10 @@ impl Service {
     /// An image's manifest: from the store, or from a file, which is not loaded.
     pub fn inspect_image(&self, source: &ImageSource) -> Result<Manifest, Error> {
         match source {
-            ImageSource::File(path) => Ok(Aimg::open(path)?.manifest().clone()),
+            ImageSource::File(path) => match Aimg::open(path) {
+                Ok(aimg) => Ok(aimg.manifest().clone()),
+                Err(source) => Err(Error::Inspect { path: path.clone(), source }),
+            },
             ImageSource::Name(name) => self.find_image(name),
         }
     }
