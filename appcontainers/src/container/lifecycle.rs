@@ -71,8 +71,11 @@ impl Container {
                 monitor::stop(&self.paths, &self.name, timeout)?;
             }
             // Waits for a start that is under way. Whoever gets the lock first after the end clears up.
-            let _lock = self.settle()?;
+            let lock = self.settle()?;
             if self.status()? != Status::Running {
+                if ContainerRecord::load(&self.paths, &self.name)?.is_none() {
+                    lock.remove()?;
+                }
                 return Ok(());
             }
         }

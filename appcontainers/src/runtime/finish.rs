@@ -85,13 +85,21 @@ pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), R
     cgroup::leave().map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
     let lock = ContainerLock::acquire(paths, name)?;
     finish(paths, &lock, Some(start_id))?;
+    if ContainerRecord::load(paths, name)?.is_none() {
+        // Removed, perhaps before this one asked for the lock: its file is of no use to anybody.
+        lock.remove()?;
+    }
     drop(lock);
     let cgroup = start_cgroup(paths, name, start_id);
     cgroup::remove_when_empty(&cgroup, LXC_MONITOR_END).map_err(host_error("remove cgroup", cgroup))
 }
 
-/// Removes a container that does not run: configuration, log, overlay, run directory and, last, its reservation.
+/// Removes a container that does not run: configuration, log, overlay, run directory, reservation and, last, the lock.
+/// With a lock that is removed already, it does nothing.
 pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
+    if !lock.is_current()? {
+        return Ok(());
+    }
     let name = lock.name();
     let directory = paths.container(name);
     // What need not survive a power cut need not be removed for good either: holding the host's lock over a flush
@@ -112,11 +120,9 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         Err(ReservationError::Unknown { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    // The lock is this caller's, so nobody else relies on its file; who waits for it looks whether it is still there.
-    for lock in [paths.container_lock(name), paths.monitor_lock(name)] {
-        remove_tree(&lock)?;
-    }
-    Ok(())
+    // Who waits for the lock looks whether its file is still there. From here on it excludes nobody.
+    remove_tree(&paths.monitor_lock(name))?;
+    Ok(lock.remove()?)
 }
 
 fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {

@@ -74,7 +74,11 @@ pub fn begin(
     let agent = show_agent(&directory)?;
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
-    let files = start_files::render(paths, container, reservation, settings, &directory)?;
+    let files = match mode {
+        StartMode::Full => start_files::render(paths, container, reservation, settings, &directory)?,
+        // An archive may hold the very files over which these are shown.
+        StartMode::Files => Vec::new(),
+    };
     let log = directory.join("lxc.log");
     let _ = fs::remove_file(&log);
     let config = LxcConfig {
