@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind, monitor};
+use super::{Container, ContainerRecord, OverlayKind, monitor, recover};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -66,6 +66,10 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
             Some(name) => name.clone(),
             None => random_name(new.manifest),
         };
+        if ContainerRecord::load(paths, &name)?.is_some() {
+            // It may have gone with its stop, or with a reboot, and only its name be left.
+            recover(paths, &ContainerLock::acquire(paths, &name)?)?;
+        }
         let lock = ContainerLock::acquire(paths, &name)?;
         let host = HostLock::acquire(paths)?;
         let mut store = ReservationStore::open(paths, &host)?;
@@ -110,6 +114,7 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         image,
         layers: new.manifest.layers.iter().map(|layer| layer.digest).collect(),
         overlay: new.overlay,
+        boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
         config: new.manifest.config.clone(),
     };

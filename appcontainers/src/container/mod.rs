@@ -60,6 +60,16 @@ impl Container {
 
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
+        let lock = self.settle()?;
+        if !lock.is_current()? {
+            return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
+        }
+        self.record()?;
+        Ok(lock)
+    }
+
+    /// As [`Container::lock`], also for a container that is gone: then the lock may be removed.
+    fn settle(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
         recover(&self.paths, &lock)?;
         Ok(lock)

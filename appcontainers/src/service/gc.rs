@@ -88,12 +88,14 @@ impl Service {
         names.sort();
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
-            if !dry_run {
+            let is_there = || match ContainerRecord::load(&self.paths, &name)? {
+                Some(record) => Ok::<_, Error>(!runtime::is_gone(&self.paths, &record)?),
+                None => Ok(false),
+            };
+            if is_there()? && !dry_run {
                 crate::container::recover(&self.paths, &lock)?;
             }
-            let there = ContainerRecord::load(&self.paths, &name)?.is_some();
-            let runs = runtime::status(&self.paths, &name)?.can_start();
-            if there || !runs {
+            if is_there()? || !runtime::status(&self.paths, &name)?.can_start() {
                 continue;
             }
             let bytes = disk::usage(&self.paths.container(&name))
@@ -101,6 +103,7 @@ impl Service {
                 + disk::usage(&self.paths.tmp_overlays().join(name.as_str()));
             garbage.push(Garbage { kind: "container", name: name.to_string(), bytes });
             if !dry_run {
+                crate::container::recover(&self.paths, &lock)?;
                 runtime::remove(&self.paths, &lock)?;
             }
         }
