@@ -1,0 +1,1 @@
+//! Commands, monitors and LXC killed at any moment: nothing left, nothing lost, nothing frozen.
