@@ -31,6 +31,9 @@ const LAST_OUT_GRACE: Duration = Duration::from_secs(10);
 /// How much longer than the grace an agent may take to end.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
+/// The client that the container was started for.
+const FIRST_CLIENT: u64 = 0;
+
 const SIGHUP: u8 = 1;
 const SIGKILL: u8 = 9;
 
@@ -88,22 +91,23 @@ impl Monitor {
         Self {
             agent,
             clients: BTreeMap::new(),
-            next_client: 0,
+            next_client: FIRST_CLIENT,
             processes: BTreeMap::new(),
             next_process: 1,
             log,
             log_limit_bytes,
             held_acks: Vec::new(),
             phase: Phase::Starting,
-            until_last_out: false,
+            until_last_out: true,
             startup: Vec::new(),
             init_pid,
         }
     }
 
-    /// Commands that run before the container is ready.
+    /// This start is for longer than the commands that clients run, and these run before the container is ready.
     pub(crate) fn set_startup(&mut self, startup: Vec<ProcessSpec>) {
         self.startup = startup;
+        self.until_last_out = false;
     }
 
     pub(crate) fn add_client(&mut self, link: ClientLink) {
@@ -166,7 +170,7 @@ impl Monitor {
                     state.started = true;
                 }
                 self.tell_owner(process, &ToClient::Started { pid });
-                self.check_ready();
+                self.check_ready()?;
             }
             FromAgent::SpawnFailed { process, failure } => self.spawn_failed(process, failure)?,
             FromAgent::Output { process, stream, offset, time_ns } => {
@@ -196,18 +200,21 @@ impl Monitor {
             for spec in std::mem::take(&mut self.startup) {
                 self.spawn(None, spec)?;
             }
-            self.check_ready();
+            self.check_ready()?;
         }
         Ok(())
     }
 
-    fn check_ready(&mut self) {
+    fn check_ready(&mut self) -> anyhow::Result<()> {
         if self.phase == Phase::Starting && self.processes.values().all(|process| process.started) {
             self.phase = Phase::Ready;
             for id in self.clients.keys().copied().collect::<Vec<_>>() {
                 self.send_ready(id);
             }
+            // Whom the container was started for may be gone already.
+            self.stop_if_last_out()?;
         }
+        Ok(())
     }
 
     fn send_ready(&mut self, id: u64) {
@@ -256,7 +263,10 @@ impl Monitor {
     fn stop_if_last_out(&mut self) -> anyhow::Result<()> {
         // Whether it came first or later: a foreground command holds the container. A startup command does not.
         let holds = |process: &Process| process.client.is_some() && !process.ended;
-        if self.until_last_out && self.phase == Phase::Ready && !self.processes.values().any(holds) {
+        // The command that the container was started for comes when it is ready.
+        let is_awaited = self.clients.get(&FIRST_CLIENT).is_some_and(|first| first.process.is_none());
+        let is_held = is_awaited || self.processes.values().any(holds);
+        if self.until_last_out && self.phase == Phase::Ready && !is_held {
             self.stop(LAST_OUT_GRACE)?;
         }
         Ok(())
@@ -472,7 +482,7 @@ impl Monitor {
             state.kill_at = Some(Instant::now() + ORPHAN_GRACE);
             self.agent.send(&ToAgent::Signal { process, signal: SIGHUP }, &[])?;
         }
-        Ok(())
+        self.stop_if_last_out()
     }
 
     /// The start failed, or the container can't go on: says so to every client.
