@@ -15,9 +15,7 @@ use serde::Serialize;
 
 use super::Service;
 use crate::{
-    ContainerName, Error,
-    container::ContainerRecord,
-    disk,
+    ContainerName, Error, disk,
     error::io_error,
     image::Digest,
     network::Reservations,
@@ -91,9 +89,7 @@ impl Service {
             if !dry_run {
                 crate::container::recover(&self.paths, &lock)?;
             }
-            let there = ContainerRecord::load(&self.paths, &name)?.is_some();
-            let runs = runtime::status(&self.paths, &name)?.can_start();
-            if there || !runs {
+            if !crate::container::is_orphan(&self.paths, &lock)? {
                 continue;
             }
             let bytes = disk::usage(&self.paths.container(&name))
