@@ -7,6 +7,7 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,14 +29,11 @@ use crate::{
     agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
 };
 
-/// How long the monitor of the last start may take to end.
-const LAST_MONITOR_END: Duration = Duration::from_secs(10);
+/// How long the monitor of the start before may take to end what it writes to the log.
+const PREDECESSOR_END: Duration = Duration::from_secs(10);
 
 /// Far more than a monitor of many clients needs.
 const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
-
-/// Between two looks at a lock that another holds.
-const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts the container and looks after it until it ends. What fails is said to the first client.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
@@ -134,7 +132,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
-    // Nothing more is written to the log: another monitor may have it, however long this one's clients take.
+    // The container may be started again while a slow client still reads what this start printed.
     drop(running.lock);
     events.farewell();
     ended
@@ -154,11 +152,12 @@ fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
     let path = paths.monitor_lock(&arguments.name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let until = Instant::now() + LAST_MONITOR_END;
+    let until = Instant::now() + PREDECESSOR_END;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
+            // The monitor of the start before outlives its container by a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
             Err(errno) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
         }

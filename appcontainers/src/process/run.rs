@@ -165,14 +165,6 @@ impl Follower<'_> {
         }
     }
 
-    /// Says something to the monitor. That it has ended is learnt by reading: how the command ended may stand there.
-    fn tell(&mut self, message: &FromClient, payload: &[u8]) -> Result<(), RunError> {
-        match self.connection.send(message, payload) {
-            Err(ConnectionError::Ended) => Ok(()),
-            sent => Ok(sent?),
-        }
-    }
-
     fn pass_output_on(&mut self) -> Result<(), RunError> {
         while let Some(record) = self.log.next(self.logged)? {
             if record.header.process == self.process {
@@ -189,14 +181,14 @@ impl Follower<'_> {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                         *broken = true;
                         // As if the command itself had written to the closed pipe.
-                        self.tell(&FromClient::Signal { signal: SIGPIPE }, &[])?;
+                        tell(self.connection, &FromClient::Signal { signal: SIGPIPE }, &[])?;
                     }
                     Err(source) => return Err(RunError::Output { stream, source }),
                 }
             }
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
                 self.told = self.log.position();
-                self.tell(&FromClient::Consumed { position: self.told }, &[])?;
+                tell(self.connection, &FromClient::Consumed { position: self.told }, &[])?;
             }
         }
         Ok(())
@@ -243,11 +235,11 @@ impl Follower<'_> {
         match stdin.read(&mut buffer) {
             Ok(0) => {
                 self.streams.stdin = None;
-                self.tell(&FromClient::StdinClose, &[])?;
+                tell(self.connection, &FromClient::StdinClose, &[])?;
             }
             Ok(read) => {
                 self.credit -= read as u64;
-                self.tell(&FromClient::Stdin, &buffer[..read])?;
+                tell(self.connection, &FromClient::Stdin, &buffer[..read])?;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(RunError::Input(error)),
@@ -262,7 +254,7 @@ impl Follower<'_> {
             Ok(0) => self.streams.signals = None,
             Ok(read) => {
                 for signal in &numbers[..read] {
-                    self.tell(&FromClient::Signal { signal: *signal }, &[])?;
+                    tell(self.connection, &FromClient::Signal { signal: *signal }, &[])?;
                 }
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
@@ -273,6 +265,13 @@ impl Follower<'_> {
 }
 
 /// Sends what a monitor that has ended need not hear: how the command ended may still be on its way from it.
+fn tell(connection: &mut Connection, message: &FromClient, payload: &[u8]) -> Result<(), RunError> {
+    match connection.send(message, payload) {
+        Ok(()) | Err(ConnectionError::Ended) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Writes all of it, also to a non-blocking file (a shell may have made ours so).
 fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
