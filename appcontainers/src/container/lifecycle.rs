@@ -99,7 +99,7 @@ impl Container {
                 Status::Stopped | Status::Ended => return Ok(runtime::remove(&self.paths, &lock)?),
                 // Another command has started it meanwhile.
                 Status::Running if force => {}
-                Status::Running => return Err(Error::MustBeStopped { name: self.name.clone() }),
+                Status::Running => return Err(Error::RemoveRunning { name: self.name.clone() }),
                 Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
             }
         }
