@@ -92,7 +92,7 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// A file could not be read, written, made or removed.
+    /// A step on a file failed.
     #[error("cannot {action} {}", path.display())]
     Io {
         /// The step.
@@ -157,6 +157,15 @@ pub enum Error {
         #[source]
         source: crate::image::pack::PackError,
     },
+    /// A file is no image.
+    #[error("cannot inspect {}", path.display())]
+    Inspect {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::image::AimgError,
+    },
     /// An image can't be written.
     #[error("cannot save {}", dest.display())]
     Save {
@@ -198,15 +207,6 @@ pub enum Error {
     /// The image store.
     #[error(transparent)]
     Store(#[from] crate::image::StoreError),
-    /// An image's file, which was only looked at.
-    #[error("cannot inspect {}", path.display())]
-    Inspect {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: crate::image::AimgError,
-    },
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] crate::image::ManifestError),

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
+    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
     doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store, base::Recipe},
@@ -222,17 +222,22 @@ impl Service {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io_error("list", &directory)(error)),
         };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok());
         // One that is being made has a directory and no record yet.
         let mut records = Vec::new();
         for name in names {
             if let Some(record) = ContainerRecord::load(&self.paths, &name)?
                 && !runtime::is_gone(&self.paths, &record)?
             {
+                if record.name != name {
+                    complete_renaming_of(&self.paths, &name)?;
+                }
                 records.push(record);
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
+        // One that is being renamed may be seen under both names.
+        records.dedup_by(|one, other| one.name == other.name);
         Ok(records)
     }
 

@@ -40,6 +40,15 @@ impl Host {
         &self.programs
     }
 
+    /// Another installation on the same host and with the same files of the test: a root that knows nothing of this one.
+    pub fn elsewhere(&self) -> Elsewhere {
+        let beside = |path: &Path, name: &str| path.parent().expect("a test's directory").join(name);
+        let run = self.paths.run().join("elsewhere");
+        fs::create_dir(&run).expect("make another APPC_RUN");
+        let paths = Paths::new(beside(self.paths.root(), "elsewhere"), run);
+        Elsewhere { host: Self { paths, work: self.work.clone(), programs: self.programs.clone() } }
+    }
+
     /// A path for a file of the test's own. Commands run in its directory, so that a name is enough.
     pub fn file(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.work.join(Path::new(name.as_ref()))
@@ -151,6 +160,12 @@ impl Host {
 
     /// Removes all there is and fails the test if something stays behind.
     pub(crate) fn tear_down(&self) {
+        self.remove_all();
+        let left = settle(|| leaks::find(&self.paths));
+        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    }
+
+    fn remove_all(&self) {
         if self.paths.root().exists() {
             for name in self.containers() {
                 self.appc(["rm", "-f", &name]).succeeds();
@@ -158,8 +173,29 @@ impl Host {
             self.appc(["gc"]).succeeds();
             self.appc(["setup", "--undo"]).succeeds();
         }
-        let left = settle(|| leaks::find(&self.paths));
-        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    }
+}
+
+/// Another installation. What it made is removed when this is dropped.
+#[derive(Debug)]
+pub struct Elsewhere {
+    host: Host,
+}
+
+impl std::ops::Deref for Elsewhere {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.host.remove_all();
+            let _ = fs::remove_dir_all(self.host.paths.run());
+        }
     }
 }
 

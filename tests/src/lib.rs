@@ -28,7 +28,7 @@ mod wait;
 
 pub use archive::Archive;
 pub use finished::Finished;
-pub use host::{Disk, Host};
+pub use host::{Disk, Elsewhere, Host};
 pub use running::Running;
 pub use sandbox::{in_sandbox, in_sandbox_for};
 pub use wait::{LIMIT, eventually};

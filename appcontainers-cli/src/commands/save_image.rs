@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use appcontainers::{ImageName, LeftOut, SaveOptions, Saved};
+use appcontainers::{ImageName, SaveOptions, Saved};
 
 use crate::{context::Context, progress::Bars, render, stdio};
 
@@ -36,11 +36,8 @@ impl Args {
         let container = context.container(None)?;
         let Self { dest, thin, compression_level, name } = self;
         let options = SaveOptions { thin, compression_level, name };
-        let Saved { image, left_out } = container.save_image_with(&dest, &options, &Bars::default())?;
-        for LeftOut { path, attribute } in &left_out {
-            let path = render::plain(&String::from_utf8_lossy(path)).into_owned();
-            stdio::note(&format!("warning: {attribute} of {path} is not in the image: squashfs cannot hold it"));
-        }
+        // What could not be saved of single files, the library has reported as warnings.
+        let Saved { image, .. } = container.save_image_with(&dest, &options, &Bars::default())?;
         if context.json {
             return stdio::print(&render::json(&image)?);
         }

@@ -14,17 +14,18 @@ mod save;
 mod startup;
 
 pub use archive::ArchiveSource;
-pub(crate) use create::{NewContainer, create};
+pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
+pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
 use crate::{
     ContainerName, Error, Paths,
-    runtime::{self, RuntimeError},
+    runtime::{self, RuntimeError, Status},
     state::ContainerLock,
 };
 
@@ -39,6 +40,9 @@ impl Container {
     /// A container that is there.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
+        if ContainerRecord::load(paths, name)?.is_none_or(|record| record.name != *name) {
+            rename::complete_all(paths)?;
+        }
         if runtime::is_gone(paths, &container.record()?)? {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
         }
@@ -60,6 +64,16 @@ impl Container {
 
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
+        let lock = self.settle()?;
+        if !lock.is_current()? {
+            return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
+        }
+        self.record()?;
+        Ok(lock)
+    }
+
+    /// As [`Container::lock`], also for a container that is gone: then the lock may be removed.
+    fn settle(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
         recover(&self.paths, &lock)?;
         Ok(lock)
@@ -77,6 +91,10 @@ impl Container {
 /// Finishes what an earlier command, or a start that has ended, left of a container.
 pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     rename::complete(paths, lock)?;
+    // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
+    if runtime::status(paths, lock.name())? == Status::Busy {
+        monitor::end(paths, lock)?;
+    }
     runtime::finish(paths, lock, None)?;
     Ok(())
 }

@@ -56,10 +56,10 @@ impl Service {
     /// An image's manifest: from the store, or from a file, which is not loaded.
     pub fn inspect_image(&self, source: &ImageSource) -> Result<Manifest, Error> {
         match source {
-            ImageSource::File(path) => {
-                let opened = Aimg::open(path).map_err(|source| Error::Inspect { path: path.clone(), source });
-                Ok(opened?.manifest().clone())
-            }
+            ImageSource::File(path) => match Aimg::open(path) {
+                Ok(aimg) => Ok(aimg.manifest().clone()),
+                Err(source) => Err(Error::Inspect { path: path.clone(), source }),
+            },
             ImageSource::Name(name) => self.find_image(name),
         }
     }
