@@ -27,6 +27,17 @@ pub(crate) struct AgentLink {
     init_pid: i32,
     identity: Option<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
+    met_stranger: bool,
+}
+
+/// What came from the container.
+pub(crate) enum Received {
+    /// Nothing is there.
+    Nothing,
+    /// Something that is not the agent's, which is passed over.
+    Strange,
+    /// The agent's message and its payload.
+    Message(FromAgent, zmq::Message),
 }
 
 impl AgentLink {
@@ -46,7 +57,14 @@ impl AgentLink {
         let path = directory.join("a");
         chown(&path, owner, owner).with_context(|| format!("cannot give away {}", path.display()))?;
         rustix::fs::chmod(&path, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self { socket, _context: context, init_pid: 0, identity: None, outgoing: VecDeque::new() })
+        Ok(Self {
+            socket,
+            _context: context,
+            init_pid: 0,
+            identity: None,
+            outgoing: VecDeque::new(),
+            met_stranger: false,
+        })
     }
 
     /// From now on, this process is listened to.
@@ -63,37 +81,47 @@ impl AgentLink {
         !self.outgoing.is_empty()
     }
 
-    /// The next message, if one is there. What is not a message ends the agent's session: an error.
-    pub(crate) fn receive(&mut self) -> anyhow::Result<Option<(FromAgent, zmq::Message)>> {
-        loop {
-            let Some(identity) = self.frame()? else { return Ok(None) };
-            let mut header = self.following(&identity)?;
-            let payload = self.following(&header)?;
-            if payload.get_more() {
-                while self.following_any()? {}
-                bail!("the agent sent a message of more than two frames");
-            }
-            let peer = header.gets("Peer-Address").unwrap_or_default();
-            if peer_pid(peer) != Some(self.init_pid) {
+    /// Takes what came next, if anything did. What of the agent is not a message ends its session: an error.
+    pub(crate) fn receive(&mut self) -> anyhow::Result<Received> {
+        let Some(identity) = self.frame()? else { return Ok(Received::Nothing) };
+        // libzmq itself makes the identity; what the peer sent tells who it is.
+        let mut header = self.following(&identity)?;
+        let peer = header.gets("Peer-Address").unwrap_or_default();
+        if peer_pid(peer) != Some(self.init_pid) {
+            // Any process of the container's root may send anything, as often as it likes: it is said once.
+            if !std::mem::replace(&mut self.met_stranger, true) {
                 tracing::warn!(
                     peer,
                     expected = self.init_pid,
                     "a process that is not the container's init spoke; ignored"
                 );
-                continue;
             }
-            if payload.len() > MAX_PAYLOAD_BYTES {
-                bail!("the agent sent a payload of {} bytes", payload.len());
-            }
-            let message: FromAgent = decode(&header).context("the agent sent what is no message")?;
-            if let FromAgent::Hello { .. } = message {
-                self.identity = Some(identity.to_vec());
-                self.outgoing.clear();
-            } else if self.identity.as_deref() != Some(&*identity) {
-                continue;
-            }
-            return Ok(Some((message, payload)));
+            self.pass_over(header)?;
+            return Ok(Received::Strange);
         }
+        let payload = self.following(&header)?;
+        if payload.get_more() {
+            bail!("the agent sent a message of more than two frames");
+        }
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            bail!("the agent sent a payload of {} bytes", payload.len());
+        }
+        let message: FromAgent = decode(&header).context("the agent sent what is no message")?;
+        if let FromAgent::Hello { .. } = message {
+            self.identity = Some(identity.to_vec());
+            self.outgoing.clear();
+        } else if self.identity.as_deref() != Some(&*identity) {
+            return Ok(Received::Strange);
+        }
+        Ok(Received::Message(message, payload))
+    }
+
+    /// Takes what is left of a message; libzmq has a message's frames together or not at all.
+    fn pass_over(&self, mut frame: zmq::Message) -> anyhow::Result<()> {
+        while frame.get_more() {
+            frame = self.frame()?.context("a message is not whole")?;
+        }
+        Ok(())
     }
 
     fn frame(&self) -> anyhow::Result<Option<zmq::Message>> {
@@ -113,10 +141,6 @@ impl AgentLink {
             bail!("the agent sent a message of too few frames");
         }
         self.frame()?.context("the agent's message is not whole")
-    }
-
-    fn following_any(&self) -> anyhow::Result<bool> {
-        Ok(self.frame()?.is_some_and(|frame| frame.get_more()))
     }
 
     /// Sends a message, or keeps it until there is room. Without an agent it is dropped: the agent says hello again
@@ -176,11 +200,28 @@ mod tests {
         let hello = encode(&FromAgent::Hello { wire: 1, version: "0".to_owned() }).unwrap();
         dealer.send_multipart([&hello[..], b""], 0).unwrap();
         zmq::poll(&mut [link.poll_item()], 5000).unwrap();
-        assert!(matches!(link.receive().unwrap(), Some((FromAgent::Hello { .. }, _))));
+        assert!(matches!(link.receive().unwrap(), Received::Message(FromAgent::Hello { .. }, _)));
 
         link.expect(1);
         dealer.send_multipart([&hello[..], b""], 0).unwrap();
         zmq::poll(&mut [link.poll_item()], 5000).unwrap();
-        assert!(link.receive().unwrap().is_none());
+        assert!(matches!(link.receive().unwrap(), Received::Strange));
+    }
+
+    #[test]
+    fn what_a_stranger_sends_never_ends_the_agents_session() {
+        let place = tempfile::tempdir().unwrap();
+        let mut link = AgentLink::bind(place.path(), None).unwrap();
+        link.expect(1);
+        let context = zmq::Context::new();
+        let dealer = context.socket(zmq::DEALER).unwrap();
+        dealer.connect(&format!("ipc://{}/a", place.path().display())).unwrap();
+        let messages: [&[&[u8]]; 3] = [&[b"no message", b""], &[b"1", b"2", b"3", b"4"], &[b"alone"]];
+        for frames in messages {
+            dealer.send_multipart(frames, 0).unwrap();
+            zmq::poll(&mut [link.poll_item()], 5000).unwrap();
+            assert!(matches!(link.receive().unwrap(), Received::Strange));
+            assert!(matches!(link.receive().unwrap(), Received::Nothing));
+        }
     }
 }

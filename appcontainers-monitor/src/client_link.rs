@@ -14,6 +14,10 @@ use appcontainers_wire::{
     decode, encode, frame,
 };
 
+/// More than any client is owed that reads at all. What comes from the container may be passed on to a client, and
+/// a container must not fill the host's memory through one that stands still.
+const MOST_WAITING_BYTES: usize = 1024 * 1024;
+
 pub(crate) struct ClientLink {
     stream: UnixStream,
     incoming: Vec<u8>,
@@ -64,7 +68,13 @@ impl ClientLink {
     /// Sends a message, or keeps it until there is room.
     pub(crate) fn send(&mut self, message: &ToClient) {
         match encode(message).and_then(|header| frame::push(&mut self.outgoing, &header, &[])) {
-            Ok(()) => self.flush(),
+            Ok(()) => {
+                self.flush();
+                if self.outgoing.len() > MOST_WAITING_BYTES {
+                    tracing::warn!("a client does not take what it is told; it is let go");
+                    self.ended = true;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot write a message to a client");
                 self.ended = true;
@@ -82,5 +92,23 @@ impl ClientLink {
                 Err(_) => self.ended = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_is_let_go_before_it_fills_the_memory() {
+        let (ours, _silent) = UnixStream::pair().unwrap();
+        let mut link = ClientLink::new(ours).unwrap();
+        let mut sent = 0;
+        while !link.has_ended() {
+            link.send(&ToClient::StdinCredit { bytes: 1 });
+            sent += 1;
+            assert!(sent < 1_000_000, "it is never let go");
+        }
+        assert!(link.outgoing.len() <= MOST_WAITING_BYTES + 1024);
     }
 }

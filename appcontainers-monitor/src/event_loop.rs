@@ -14,6 +14,7 @@ use appcontainers::runtime::{StartRecord, set_frozen};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
+    agent_link::Received,
     client_link::ClientLink,
     monitor::{Action, Monitor},
 };
@@ -27,6 +28,9 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pause where libzmq has no room and tells no event for it.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// Before clients are looked for again when there is no room for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Most messages of the agent between two looks at the rest.
 const BATCH: usize = 64;
 
@@ -35,6 +39,8 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) listener: UnixListener,
     pub(crate) init: OwnedFd,
     pub(crate) start: &'a StartRecord,
+    /// New clients are not looked for before.
+    pub(crate) accept_after: Option<Instant>,
 }
 
 struct Ready {
@@ -55,7 +61,7 @@ impl EventLoop<'_> {
                 self.take_from_agent(if ready.init { usize::MAX } else { BATCH })?;
             }
             if ready.listener {
-                self.accept()?;
+                self.accept();
             }
             for (link, ready) in self.monitor.client_links().zip(&ready.clients) {
                 if *ready {
@@ -109,6 +115,10 @@ impl EventLoop<'_> {
         if self.monitor.agent.is_blocked() {
             until = Some(until.map_or(now + RETRY, |until| until.min(now + RETRY)));
         }
+        self.accept_after = self.accept_after.filter(|after| *after > now);
+        if let Some(after) = self.accept_after {
+            until = Some(until.map_or(after, |until| until.min(after)));
+        }
         // Rounded up: a wait that ends a little early would spin.
         let timeout = until.map_or(-1, |until| until.saturating_duration_since(now).as_millis() as i64 + 1);
         let clients: Vec<_> = self
@@ -119,9 +129,10 @@ impl EventLoop<'_> {
                 zmq::PollItem::from_fd(link.raw_fd(), zmq::POLLIN | writable)
             })
             .collect();
+        let looked_for = if self.accept_after.is_some() { zmq::PollEvents::empty() } else { zmq::POLLIN };
         let mut items = vec![
             self.monitor.agent.poll_item(),
-            zmq::PollItem::from_fd(self.listener.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(self.listener.as_raw_fd(), looked_for),
             zmq::PollItem::from_fd(self.init.as_raw_fd(), zmq::POLLIN),
         ];
         items.extend(clients);
@@ -140,20 +151,29 @@ impl EventLoop<'_> {
 
     fn take_from_agent(&mut self, most: usize) -> anyhow::Result<()> {
         for _ in 0..most {
-            let Some((message, payload)) = self.monitor.agent.receive()? else { return Ok(()) };
-            self.monitor.take_from_agent(message, &payload)?;
+            match self.monitor.agent.receive()? {
+                Received::Nothing => return Ok(()),
+                Received::Strange => {}
+                Received::Message(message, payload) => self.monitor.take_from_agent(message, &payload)?,
+            }
         }
         Ok(())
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    /// Takes a new client. That one can't be taken is no reason to end the container.
+    fn accept(&mut self) {
         match self.listener.accept() {
-            Ok((stream, _)) => self.monitor.add_client(ClientLink::new(stream)?),
+            Ok((stream, _)) => match ClientLink::new(stream) {
+                Ok(link) => self.monitor.add_client(link),
+                Err(error) => tracing::warn!(%error, "cannot talk to a client"),
+            },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a client");
+                // It waits on, and would be told of again at once.
+                self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+            }
         }
-        Ok(())
     }
 
     fn act(&mut self, action: Action) {

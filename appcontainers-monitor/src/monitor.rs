@@ -4,16 +4,17 @@
 //! Starting --Hello--> Ready --Stop, or the last `run` ended--> Stopping --init's end--> Ended
 //!     \__________________init's end, or no Hello in time________________________________/
 //! ```
-//! A client's requests wait in its socket until the container is ready. A foreground command belongs to its
+//! A container that nobody asked to keep goes when its last command has ended and no client is left that may still
+//! ask for one. A client's requests wait in its socket until the container is ready. A foreground command belongs to its
 //! client: when that is gone, the command gets HUP, and KILL a grace later.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use anyhow::bail;
-use appcontainers::output::{LogWriter, RecordHeader};
+use appcontainers::output::{DEFAULT_LOG_BYTES, LogWriter, RecordHeader};
 use appcontainers_wire::{
     ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream, WIRE_VERSION,
     agent::{FromAgent, STDIN_WINDOW_BYTES, StreamOffset, ToAgent},
@@ -31,8 +32,11 @@ const LAST_OUT_GRACE: Duration = Duration::from_secs(10);
 /// How much longer than the grace an agent may take to end.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// The client that the container was started for.
-const FIRST_CLIENT: u64 = 0;
+/// More than anybody waits for; times are added to it.
+const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How many processes that have ended are remembered: children of theirs may write on.
+const MOST_ENDED: usize = 1024;
 
 const SIGHUP: u8 = 1;
 const SIGKILL: u8 = 9;
@@ -59,6 +63,8 @@ struct Process {
     logged: [u64; 2],
     started: bool,
     ended: bool,
+    /// Standard input that the agent has and that it has not given back credit for, in bytes.
+    input_bytes: u64,
     kill_at: Option<Instant>,
 }
 
@@ -76,8 +82,9 @@ pub(crate) struct Monitor {
     next_client: u64,
     processes: BTreeMap<ProcessId, Process>,
     next_process: u32,
+    /// The processes that have ended and are still remembered, in the order of their ends.
+    ended: VecDeque<ProcessId>,
     log: LogWriter,
-    log_limit_bytes: u64,
     held_acks: Vec<StreamOffset>,
     phase: Phase,
     /// Nobody asked for this container to run longer than the commands in it.
@@ -87,27 +94,22 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn new(agent: AgentLink, log: LogWriter, log_limit_bytes: u64, init_pid: u32) -> Self {
+    /// `startup` holds the commands that run before the container is ready; none if it was started for a command.
+    pub(crate) fn new(agent: AgentLink, log: LogWriter, init_pid: u32, startup: Option<Vec<ProcessSpec>>) -> Self {
         Self {
             agent,
             clients: BTreeMap::new(),
-            next_client: FIRST_CLIENT,
+            next_client: 0,
             processes: BTreeMap::new(),
             next_process: 1,
+            ended: VecDeque::new(),
             log,
-            log_limit_bytes,
             held_acks: Vec::new(),
             phase: Phase::Starting,
-            until_last_out: true,
-            startup: Vec::new(),
+            until_last_out: startup.is_none(),
+            startup: startup.unwrap_or_default(),
             init_pid,
         }
-    }
-
-    /// This start is for longer than the commands that clients run, and these run before the container is ready.
-    pub(crate) fn set_startup(&mut self, startup: Vec<ProcessSpec>) {
-        self.startup = startup;
-        self.until_last_out = false;
     }
 
     pub(crate) fn add_client(&mut self, link: ClientLink) {
@@ -166,18 +168,18 @@ impl Monitor {
         match message {
             FromAgent::Hello { wire, version } => return self.welcome(wire, &version),
             FromAgent::Started { process, pid } => {
-                if let Some(state) = self.processes.get_mut(&process) {
-                    state.started = true;
+                let state = self.processes.get_mut(&process);
+                if state.is_some_and(|state| !std::mem::replace(&mut state.started, true)) {
+                    self.tell_owner(process, &ToClient::Started { pid });
+                    self.check_ready()?;
                 }
-                self.tell_owner(process, &ToClient::Started { pid });
-                self.check_ready()?;
             }
             FromAgent::SpawnFailed { process, failure } => self.spawn_failed(process, failure)?,
             FromAgent::Output { process, stream, offset, time_ns } => {
                 self.log_output(process, stream, offset, time_ns, payload)?;
             }
             FromAgent::StdinCredit { process, bytes } => {
-                self.tell_owner(process, &ToClient::StdinCredit { bytes });
+                self.give_credit(process, bytes);
             }
             FromAgent::Exited { process, status } => self.exited(process, status)?,
         }
@@ -211,10 +213,8 @@ impl Monitor {
             for id in self.clients.keys().copied().collect::<Vec<_>>() {
                 self.send_ready(id);
             }
-            // Whom the container was started for may be gone already.
-            self.stop_if_last_out()?;
         }
-        Ok(())
+        self.stop_if_last_out()
     }
 
     fn send_ready(&mut self, id: u64) {
@@ -226,7 +226,8 @@ impl Monitor {
     fn spawn(&mut self, client: Option<u64>, spec: ProcessSpec) -> anyhow::Result<ProcessId> {
         let id = ProcessId(self.next_process);
         self.next_process += 1;
-        let process = Process { client, logged: [0, 0], started: false, ended: false, kill_at: None };
+        let (started, ended) = (false, false);
+        let process = Process { client, logged: [0, 0], started, ended, input_bytes: 0, kill_at: None };
         self.processes.insert(id, process);
         self.agent.send(&ToAgent::Spawn { process: id, spec }, &[])?;
         Ok(id)
@@ -244,42 +245,65 @@ impl Monitor {
     }
 
     fn exited(&mut self, process: ProcessId, status: ExitStatus) -> anyhow::Result<()> {
-        if !self.processes.contains_key(&process) {
+        let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
+        state.kill_at = None;
+        // Children may hold its pipes and write on, so the streams stay known for a while.
+        let is_news = !std::mem::replace(&mut state.ended, true);
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
+        if !is_news {
             return Ok(());
         }
-        if let Some(state) = self.processes.get_mut(&process) {
-            // A grandchild may hold the pipe and write on: the streams stay known.
-            state.ended = true;
-            state.kill_at = None;
-        }
-        self.agent.send(&ToAgent::Noted { process }, &[])?;
         // That it was the last one out comes first: then its client waits for the container's end.
         self.stop_if_last_out()?;
         let position = self.log.position();
         self.tell_owner(process, &ToClient::Exited { status, position });
+        self.ended.push_back(process);
+        if self.ended.len() > MOST_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.processes.remove(&oldest);
+        }
         Ok(())
+    }
+
+    /// The agent gives credit back for input that it got, not more.
+    fn give_credit(&mut self, process: ProcessId, bytes: u64) {
+        let Some(state) = self.processes.get_mut(&process) else { return };
+        let bytes = bytes.min(state.input_bytes);
+        if bytes > 0 {
+            state.input_bytes -= bytes;
+            self.tell_owner(process, &ToClient::StdinCredit { bytes });
+        }
     }
 
     fn stop_if_last_out(&mut self) -> anyhow::Result<()> {
         // Whether it came first or later: a foreground command holds the container. A startup command does not.
         let holds = |process: &Process| process.client.is_some() && !process.ended;
-        // The command that the container was started for comes when it is ready.
-        let is_awaited = self.clients.get(&FIRST_CLIENT).is_some_and(|first| first.process.is_none());
-        let is_held = is_awaited || self.processes.values().any(holds);
-        if self.until_last_out && self.phase == Phase::Ready && !is_held {
+        let may_ask = |client: &Client| client.process.is_none();
+        if self.until_last_out
+            && self.phase == Phase::Ready
+            && !self.processes.values().any(holds)
+            && !self.clients.values().any(may_ask)
+        {
             self.stop(LAST_OUT_GRACE)?;
         }
         Ok(())
     }
 
     fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
-        if let Phase::Stopping(_) = self.phase {
-            return Ok(());
+        let grace = grace.min(LONGEST_GRACE);
+        let until = Instant::now() + grace + STOP_MARGIN;
+        match self.phase {
+            // Somebody else has less patience than this one: the agent has heard of that.
+            Phase::Stopping(earlier) if earlier <= until => return Ok(()),
+            Phase::Stopping(_) => {}
+            Phase::Starting | Phase::Ready => {
+                for client in self.clients.values_mut() {
+                    client.link.send(&ToClient::Stopping);
+                }
+            }
         }
-        self.phase = Phase::Stopping(Instant::now() + grace + STOP_MARGIN);
-        for client in self.clients.values_mut() {
-            client.link.send(&ToClient::Stopping);
-        }
+        self.phase = Phase::Stopping(until);
         self.agent.send(&ToAgent::Shutdown { grace_ms: grace.as_millis() as u64 }, &[])
     }
 
@@ -302,10 +326,13 @@ impl Monitor {
         time_ns: u64,
         payload: &[u8],
     ) -> anyhow::Result<()> {
-        let Some(state) = self.processes.get_mut(&process) else {
+        if process.0 == 0 || process.0 >= self.next_process {
             bail!("the agent sent output of process {process}, which was never started");
-        };
-        let logged = &mut state.logged[index(stream)];
+        }
+        // Of a process that is forgotten: what was acknowledged does not come again.
+        let mut forgotten = offset;
+        let state = self.processes.get_mut(&process);
+        let logged = state.map_or(&mut forgotten, |state| &mut state.logged[index(stream)]);
         if offset > *logged {
             bail!("the agent left out bytes {logged} to {offset} of process {process}");
         }
@@ -315,7 +342,7 @@ impl Monitor {
         if !new.is_empty() {
             let header = RecordHeader { process, stream, offset: *logged, time_ns, length: new.len() as u32 };
             self.log.append(&header, new)?;
-            *logged += new.len() as u64;
+            *logged = logged.saturating_add(new.len() as u64);
         }
         let ack = StreamOffset { process, stream, offset: *logged };
         self.held_acks.retain(|held| (held.process, held.stream) != (process, stream));
@@ -327,7 +354,8 @@ impl Monitor {
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
         let position = self.log.position();
         let slowest = self.clients.values().filter_map(|client| client.consumed).min().unwrap_or(position);
-        if position - slowest <= self.log_limit_bytes {
+        // While the agent does not take them, later acknowledgements replace earlier ones here.
+        if position - slowest <= DEFAULT_LOG_BYTES && !self.agent.is_blocked() {
             for ack in std::mem::take(&mut self.held_acks) {
                 self.agent.send(&ToAgent::Ack(ack), &[])?;
             }
@@ -374,7 +402,12 @@ impl Monitor {
         let process = self.clients.get(&id).and_then(|client| client.process);
         match (message, process) {
             (FromClient::Run { spec, stop_after }, None) => self.run(id, spec, stop_after)?,
-            (FromClient::Stdin, Some(process)) => self.agent.send(&ToAgent::Stdin { process }, payload)?,
+            (FromClient::Stdin, Some(process)) => {
+                if let Some(state) = self.processes.get_mut(&process) {
+                    state.input_bytes += payload.len() as u64;
+                }
+                self.agent.send(&ToAgent::Stdin { process }, payload)?;
+            }
             (FromClient::StdinClose, Some(process)) => self.agent.send(&ToAgent::StdinClose { process }, &[])?,
             (FromClient::Signal { signal }, Some(process)) => {
                 self.agent.send(&ToAgent::Signal { process, signal }, &[])?;

@@ -9,6 +9,7 @@ use crate::arguments::ReapArguments;
 
 /// Clears up after the start, in a process of its own: LXC's monitor waits for its hook, and must be able to end.
 pub(crate) fn reap(arguments: &ReapArguments) -> anyhow::Result<()> {
+    appcontainers_sys::process::close_inherited().context("cannot close what LXC's monitor left open")?;
     appcontainers_sys::process::daemonize().context("cannot leave LXC's hook")?;
     // LXC's monitor reads the hook's output to its end, so none may be kept open.
     let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;

@@ -22,24 +22,38 @@ use appcontainers::{
 use appcontainers_wire::client::ToClient;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
-    process::{Signal, pidfd_send_signal},
+    process::{Resource, Rlimit, Signal, getrlimit, pidfd_send_signal, setrlimit},
 };
 
 use crate::{
     agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
 };
 
-/// How long the monitor of the start before may take to end: longer than it waits for clients that do not read.
+/// How long the monitor of the start before may take to end what it writes to the log.
 const PREDECESSOR_END: Duration = Duration::from_secs(10);
+
+/// Far more than a monitor of many clients needs.
+const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Starts the container and looks after it until it ends. What fails is said to the first client.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    // A pipe of the caller's kept open here would never end for its reader.
+    appcontainers_sys::process::close_inherited().context("cannot close what the caller left open")?;
     appcontainers_sys::process::daemonize().context("cannot leave the caller's session")?;
+    // What LXC makes in the container must be there for all its users, whatever the caller's mask is.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let mut first = ClientLink::new(UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?))?;
-    // The copy is the client's socket now; nothing may read it as input.
-    rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?;
+    let container_lock = std::io::stdout().as_fd().try_clone_to_owned()?;
+    // The copies are the client's socket and the container's lock now; nothing may take them for streams.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
     match start(arguments) {
-        Ok(started) => watch(started, first),
+        Ok(started) => {
+            // The start is recorded: from here on other commands can see what became of it.
+            drop(container_lock);
+            watch(started, first)
+        }
         Err(error) => {
             first.send(&ToClient::Failed { message: format!("{error:#}") });
             Err(error)
@@ -54,6 +68,7 @@ struct Running {
     start: runtime::Started,
     agent: AgentLink,
     listener: UnixListener,
+    log: LogWriter,
     startup: bool,
     lock: File,
 }
@@ -67,6 +82,8 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let reservations = Reservations::read(&paths)?;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let settings = reservations.settings();
+    // Before anything runs whose output would have no place.
+    let log = LogWriter::open(&paths.container_log(name), DEFAULT_LOG_BYTES)?;
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
     if mode == StartMode::Full {
@@ -83,22 +100,27 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let start = starting.wait(&paths)?;
     agent.expect(start.record.init.context("the container's init ended at once")?.pid);
     let startup = arguments.startup;
-    Ok(Running { paths, container, reservation, start, agent, listener, startup, lock })
+    Ok(Running { paths, container, reservation, start, agent, listener, log, startup, lock })
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let name = running.container.name.clone();
     tracing::info!(%name, ip = %running.reservation.ip, "container runs");
-    let log = LogWriter::open(&running.paths.container_log(&name), DEFAULT_LOG_BYTES)?;
-    let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
-    let mut monitor = Monitor::new(running.agent, log, DEFAULT_LOG_BYTES, init_pid);
-    if running.startup {
-        monitor.set_startup(startup_specs(&running.container.config));
+    if let Err(error) = limit_resources() {
+        tracing::warn!("{error:#}");
     }
+    let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
+    let startup = running.startup.then(|| startup_specs(&running.container.config));
+    let mut monitor = Monitor::new(running.agent, running.log, init_pid, startup);
     monitor.add_client(first);
     let init = running.start.init.try_clone()?;
-    let mut events =
-        EventLoop { monitor: &mut monitor, listener: running.listener, init, start: &running.start.record };
+    let mut events = EventLoop {
+        monitor: &mut monitor,
+        listener: running.listener,
+        init,
+        start: &running.start.record,
+        accept_after: None,
+    };
     let ended = events.run();
     if let Err(error) = &ended {
         // A container that nobody listens to must not go on as if it were watched.
@@ -116,9 +138,18 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     ended
 }
 
-/// At most one monitor for a container, also while a command that was killed has one starting.
+/// Bounds what this process takes of the host: the container is on the other end of its socket, and libzmq bounds the
+/// length of a frame, but not how many frames an unfinished message has. Clients, on the other hand, may be many.
+fn limit_resources() -> anyhow::Result<()> {
+    let data = Rlimit { current: Some(MOST_MEMORY_BYTES), maximum: Some(MOST_MEMORY_BYTES) };
+    setrlimit(Resource::Data, data).context("cannot limit this monitor's memory")?;
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).context("cannot raise the limit of files")
+}
+
+/// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
 fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
-    let path = paths.locks().join(format!("{}.monitor", arguments.name));
+    let path = paths.monitor_lock(&arguments.name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let until = Instant::now() + PREDECESSOR_END;

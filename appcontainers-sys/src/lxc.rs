@@ -18,7 +18,7 @@ use rustix::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
         SendFlags, SocketFlags, SocketType,
     },
-    process::{Pid, PidfdFlags},
+    process::{Pid, PidfdFlags, Signal},
 };
 
 use crate::process::{Child, fork, reset_signals};
@@ -56,6 +56,10 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let child = fork(|| {
         reset_signals();
+        // A start whose caller is dead must not go on to a container that no record names.
+        if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
+            return;
+        }
         let sent = match start_here(request) {
             Ok(pid) => send_init(&answer_in_child, pid),
             Err(why) => rustix::net::send(&answer_in_child, why.as_bytes(), SendFlags::empty()).map(drop),

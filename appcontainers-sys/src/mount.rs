@@ -39,8 +39,7 @@ pub fn squashfs(file: &File, target: &Path) -> io::Result<()> {
 }
 
 /// Shows the mount at `source` once more at `target`, its ids mapped as `user_namespace` maps them,
-/// or unchanged without one. Unlike `source`'s mount, the copy honours set-user-id bits: in an
-/// app container they belong to the container's own ids.
+/// or unchanged without one. The copy has the flags of `source`'s mount.
 ///
 /// EINVAL: the file system can't be id-mapped on this kernel (squashfs can from about 6.2 on).
 pub fn copy(source: &Path, target: &Path, user_namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {

@@ -86,6 +86,16 @@ pub fn daemonize() -> io::Result<()> {
     }
 }
 
+/// Closes everything that a caller left open beside the standard streams. Only for a program that has opened nothing
+/// itself yet: descriptors that it owns would be closed under it.
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: close_range(2) takes two numbers and flags; that nothing owns these descriptors is the caller's word above.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives every signal its default effect and blocks none, as a program expects to be started: what a caller ignores
 /// (`nohup`, a Rust program's SIGPIPE) would else be ignored in all that it starts.
 pub fn reset_signals() {

@@ -78,8 +78,8 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// An image's files have what can't be stored.
-    #[error("a file system call failed: cannot {action} {}", path.display())]
+    /// A step on a file failed.
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// The step.
         action: &'static str,

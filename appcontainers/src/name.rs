@@ -15,9 +15,11 @@ pub struct InvalidName {
 }
 
 fn check(text: &str) -> Result<(), InvalidName> {
-    let valid = (1..=MAX_BYTES).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
+    // Bytes, not characters: thousands of names are checked while a user waits, and nothing beyond ASCII is valid.
+    let is_alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let valid = text.len() <= MAX_BYTES
+        && text.as_bytes().first().is_some_and(is_alphanumeric)
+        && text.as_bytes().iter().all(|byte| is_alphanumeric(byte) || matches!(byte, b'.' | b'_' | b'-'));
     if valid { Ok(()) } else { Err(InvalidName { text: text.to_owned() }) }
 }
 

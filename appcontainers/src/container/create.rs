@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind, rename};
+use super::{Container, ContainerRecord, OverlayKind, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -39,12 +39,19 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     });
     match made {
         Ok(()) => {
+            if new.privileged {
+                tracing::warn!(
+                    "{} has no user namespace: root in it is root on this host, held back by capabilities alone",
+                    container.name()
+                );
+            }
             let image = Value::from(new.manifest.name.as_str());
             event::note(paths, container.name(), "create", &[("image", image)]);
             Ok(container)
         }
         Err(error) => {
-            if let Err(undo) = runtime::remove(paths, &lock) {
+            let ended = monitor::end(paths, &lock);
+            if let Err(undo) = ended.and_then(|()| runtime::remove(paths, &lock)) {
                 tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
             }
             Err(error)
@@ -59,6 +66,10 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
             Some(name) => name.clone(),
             None => random_name(new.manifest),
         };
+        if ContainerRecord::load(paths, &name)?.is_some() {
+            // It may have gone with its stop, or with a reboot, and only its name be left.
+            recover(paths, &ContainerLock::acquire(paths, &name)?)?;
+        }
         let lock = ContainerLock::acquire(paths, &name)?;
         // Another container's files may still lie under this name.
         rename::complete(paths, &lock)?;
@@ -117,6 +128,7 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         image,
         layers: new.manifest.layers.iter().map(|layer| layer.digest).collect(),
         overlay: new.overlay,
+        boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
         config: new.manifest.config.clone(),
     };

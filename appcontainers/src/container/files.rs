@@ -12,8 +12,8 @@ use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
     error::io_error,
-    process::{RunError, RunStreams, follow},
-    runtime::{self, RuntimeError, StartMode, Status},
+    process::{Connection, ConnectionError, RunError, RunStreams, follow},
+    runtime::{RuntimeError, StartMode, Status},
     state::ContainerLock,
 };
 
@@ -45,50 +45,66 @@ impl Container {
     fn operate(&self, lock: &ContainerLock, argv: Vec<String>, input: File) -> Result<(), Error> {
         let spec =
             ProcessSpec { argv, env: Vec::new(), working_dir: None, user: None, stdin: true, file_operation: true };
-        let log = self.open_log()?;
         let (mut connection, started) = match self.status()? {
             Status::Running => (monitor::connect(&self.paths, &self.name)?, false),
-            Status::Stopped | Status::Ended => {
-                (monitor::spawn(&self.paths, &self.name, StartMode::Files, false)?, true)
-            }
+            Status::Stopped | Status::Ended => (monitor::spawn(&self.paths, lock, StartMode::Files, false)?, true),
             Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
         };
-        let request = FromClient::Run { spec, stop_after: started };
-        connection.send(&request, &[]).map_err(|source| self.run_error(source.into()))?;
-        monitor::wait_ready(&self.paths, lock, &mut connection)?;
-        let accepted = connection.wait_accepted(monitor::READY_TIMEOUT);
-        let accepted = accepted.map_err(|source| self.run_error(source.into()))?;
-
-        let temporary = || tempfile::tempfile().map_err(io_error("create a temporary file in", std::env::temp_dir()));
-        let mut said = temporary()?;
-        let streams = RunStreams {
-            stdin: Some(input),
-            stdout: temporary()?,
-            stderr: said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?,
-            signals: None,
-        };
-        let followed = follow(&mut connection, accepted, log, streams);
+        let mut said = temporary_file()?;
+        let done = self.converse(lock, &mut connection, spec, started, input, &said);
         if started {
-            monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
-            runtime::finish(&self.paths, lock, None)?;
+            if done.is_ok() {
+                // It stops by itself; what does not is killed below.
+                let _ = monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT);
+            }
+            monitor::end(&self.paths, lock)?;
         }
-        match followed {
-            Ok(ExitStatus::Code(0)) => {
+        match done? {
+            ExitStatus::Code(0) => {
                 // An attribute that the container may not set is left out, and said.
                 for line in read_said(&mut said).unwrap_or_default().split("; ").filter(|line| !line.is_empty()) {
                     tracing::warn!("{line}");
                 }
                 Ok(())
             }
-            Ok(status) => {
+            status => {
                 let said = read_said(&mut said).unwrap_or_default();
                 let said = if said.is_empty() { format!("the agent ended with {status:?}") } else { said };
                 Err(Error::FileOperation { name: self.name.clone(), said })
             }
-            Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
-            Err(error) => Err(self.run_error(error)),
         }
     }
+
+    /// Has the monitor run the operation and follows it to its end.
+    fn converse(
+        &self,
+        lock: &ContainerLock,
+        connection: &mut Connection,
+        spec: ProcessSpec,
+        started: bool,
+        input: File,
+        said: &File,
+    ) -> Result<ExitStatus, Error> {
+        let log = self.open_log()?;
+        let of_connection = |source: ConnectionError| self.run_error(source.into());
+        connection.send(&FromClient::Run { spec, stop_after: started }, &[]).map_err(of_connection)?;
+        monitor::wait_ready(&self.paths, lock, connection)?;
+        let accepted = connection.wait_accepted(monitor::READY_TIMEOUT).map_err(of_connection)?;
+        let streams = RunStreams {
+            stdin: Some(input),
+            stdout: temporary_file()?,
+            stderr: said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?,
+            signals: None,
+        };
+        match follow(connection, accepted, log, streams) {
+            Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
+            followed => followed.map_err(|error| self.run_error(error)),
+        }
+    }
+}
+
+fn temporary_file() -> Result<File, Error> {
+    tempfile::tempfile().map_err(io_error("create a temporary file in", std::env::temp_dir()))
 }
 
 /// What the operation said, on one line and without the agent's own name before it.

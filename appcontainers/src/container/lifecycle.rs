@@ -14,6 +14,9 @@ use crate::{
 /// Between TERM and KILL unless the caller says otherwise.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// More than anybody waits for.
+const LONGEST_STOP_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Whether a container would have gone on anyway.
 struct WasKept(bool);
 
@@ -40,7 +43,7 @@ impl Container {
         if std::mem::take(&mut record.survives_stop) {
             record.store(&self.paths)?;
         }
-        let mut connection = monitor::spawn(&self.paths, &self.name, StartMode::Full, true)?;
+        let mut connection = monitor::spawn(&self.paths, &lock, StartMode::Full, true)?;
         Ok(monitor::wait_ready(&self.paths, &lock, &mut connection)?)
     }
 
@@ -61,13 +64,18 @@ impl Container {
     /// container is gone afterwards.
     pub fn stop(&self, timeout: Duration) -> Result<(), Error> {
         self.record()?;
+        // Times are added up from here on.
+        let timeout = timeout.min(LONGEST_STOP_TIMEOUT);
         loop {
             if self.status()? == Status::Running {
                 monitor::stop(&self.paths, &self.name, timeout)?;
             }
             // Waits for a start that is under way. Whoever gets the lock first after the end clears up.
-            let _lock = self.lock()?;
+            let lock = self.settle()?;
             if self.status()? != Status::Running {
+                if ContainerRecord::load(&self.paths, &self.name)?.is_none() {
+                    lock.remove()?;
+                }
                 return Ok(());
             }
         }
@@ -82,27 +90,32 @@ impl Container {
                 Ok(())
             })?;
         }
-        self.stop(timeout)?;
+        if let Err(error) = self.stop(timeout) {
+            // It runs on: its end, when it comes, is no restart's.
+            self.update(|record| {
+                record.survives_stop = false;
+                Ok(())
+            })?;
+            return Err(error);
+        }
         self.start()
     }
 
     /// Removes the container: its files, its log and, last, its reservation. One that runs is an error unless
     /// `force` kills it.
     pub fn remove(self, force: bool) -> Result<(), Error> {
-        loop {
-            if force {
-                monitor::kill(&self.paths, &self.name)?;
-                monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT)?;
-            }
-            let lock = self.lock()?;
-            match self.status()? {
-                Status::Stopped | Status::Ended => return Ok(runtime::remove(&self.paths, &lock)?),
-                // Another command has started it meanwhile.
-                Status::Running if force => {}
-                Status::Running => return Err(Error::MustBeStopped { name: self.name.clone() }),
-                Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
-            }
+        if force {
+            // Without the lock: a command that works in the container and holds it ends with that.
+            monitor::kill(&self.paths, &self.name)?;
         }
+        let lock = self.settle()?;
+        match self.status()? {
+            Status::Stopped | Status::Ended => {}
+            Status::Running | Status::Busy if !force => return Err(Error::MustBeStopped { name: self.name.clone() }),
+            // Another command has started it meanwhile.
+            Status::Running | Status::Busy => monitor::end(&self.paths, &lock)?,
+        }
+        Ok(runtime::remove(&self.paths, &lock)?)
     }
 
     /// Whether it runs.

@@ -25,7 +25,7 @@ pub use startup::startup_specs;
 
 use crate::{
     ContainerName, Error, Paths,
-    runtime::{self, RuntimeError},
+    runtime::{self, RuntimeError, Status},
     state::ContainerLock,
 };
 
@@ -64,6 +64,16 @@ impl Container {
 
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
+        let lock = self.settle()?;
+        if !lock.is_current()? {
+            return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
+        }
+        self.record()?;
+        Ok(lock)
+    }
+
+    /// As [`Container::lock`], also for a container that is gone: then the lock may be removed.
+    fn settle(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
         recover(&self.paths, &lock)?;
         Ok(lock)
@@ -81,6 +91,10 @@ impl Container {
 /// Finishes what an earlier command, or a start that has ended, left of a container.
 pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     rename::complete(paths, lock)?;
+    // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
+    if runtime::status(paths, lock.name())? == Status::Busy {
+        monitor::end(paths, lock)?;
+    }
     runtime::finish(paths, lock, None)?;
     Ok(())
 }

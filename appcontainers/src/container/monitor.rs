@@ -1,10 +1,10 @@
 //! Starting a container's monitor, reaching it, and waiting for its container's end.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use appcontainers_wire::client::FromClient;
@@ -12,7 +12,7 @@ use appcontainers_wire::client::FromClient;
 use crate::{
     ContainerName, Paths,
     process::{Connection, ConnectionError},
-    runtime::{self, RuntimeError, StartMode, StartRecord, Status, host_error, programs},
+    runtime::{self, ProcessIdentity, RuntimeError, StartMode, StartRecord, Status, host_error, programs},
     state::{ContainerLock, create_directory},
 };
 
@@ -23,18 +23,26 @@ pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// id maps itself, which saves 4 to 6 ms.
 const MONITOR_PATH: &str = "/usr/sbin:/sbin";
 
-/// Starts a monitor, which starts the container; the connection is its first client's. The caller holds the
-/// container's lock and has found that it does not run.
+/// How long the kernel may take to end what was killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a monitor's own messages go, in the container's run directory.
+const LOG: &str = "monitor.log";
+
+/// Starts a monitor, which starts the container; the connection is its first client's. The caller has found that the
+/// container does not run. The monitor shares the lock until the start is recorded: if the caller is killed, the next
+/// command waits until it can see what came of the start.
 pub(super) fn spawn(
     paths: &Paths,
-    name: &ContainerName,
+    lock: &ContainerLock,
     mode: StartMode,
     startup: bool,
 ) -> Result<Connection, RuntimeError> {
+    let name = lock.name();
     runtime::prewarm();
     let directory = paths.container_run(name);
     create_directory(&directory, 0o711).map_err(host_error("create", &directory))?;
-    let log = directory.join("monitor.log");
+    let log = directory.join(LOG);
     let stderr = File::create(&log).map_err(host_error("create", &log))?;
     let of_monitor = |source| RuntimeError::Monitor { name: name.clone(), source };
     let (connection, monitors_end) = Connection::pair().map_err(of_monitor)?;
@@ -54,9 +62,13 @@ pub(super) fn spawn(
             command.env(passed, value);
         }
     }
-    command.current_dir("/").stdin(monitors_end).stdout(Stdio::null()).stderr(stderr);
+    command.current_dir("/").stdin(monitors_end).stdout(Stdio::from(lock.share()?)).stderr(stderr);
     // It goes on in a child of its own at once, so this wait is short.
-    command.status().map_err(host_error("run", &program))?;
+    let status = command.status().map_err(host_error("run", &program))?;
+    if !status.success() {
+        let said = last_words(&log).unwrap_or_else(|| format!("{} ended with {status}", program.display()));
+        return Err(RuntimeError::NotStarted { name: name.clone(), said });
+    }
     Ok(connection)
 }
 
@@ -68,15 +80,20 @@ pub(super) fn connect(paths: &Paths, name: &ContainerName) -> Result<Connection,
 /// Waits until the monitor says that the container runs; after a failed start, clears up.
 pub(super) fn wait_ready(paths: &Paths, lock: &ContainerLock, connection: &mut Connection) -> Result<(), RuntimeError> {
     let Err(source) = connection.wait_ready(READY_TIMEOUT) else { return Ok(()) };
-    let name = lock.name();
-    let said = match source {
+    let name = lock.name().clone();
+    let error = match source {
         // The monitor's words name the container and what failed.
-        ConnectionError::Refused(said) => said,
-        source => return Err(RuntimeError::Monitor { name: name.clone(), source }),
+        ConnectionError::Refused(said) => RuntimeError::NotStarted { name, said },
+        ConnectionError::Ended => {
+            let said = last_words(&paths.container_run(&name).join(LOG));
+            RuntimeError::NotStarted { name, said: said.unwrap_or_else(|| "its monitor died".to_owned()) }
+        }
+        source => RuntimeError::Monitor { name, source },
     };
-    wait_ended(paths, name, Duration::from_secs(10))?;
-    runtime::finish(paths, lock, None)?;
-    Err(RuntimeError::NotStarted { name: name.clone(), said })
+    if let Err(undo) = end(paths, lock) {
+        tracing::warn!(name = %lock.name(), %undo, "cannot clear up after a start that failed; the next command will");
+    }
+    Err(error)
 }
 
 /// Asks the container to stop and waits for its end: without a monitor, its init is killed.
@@ -90,40 +107,80 @@ pub(super) fn stop(paths: &Paths, name: &ContainerName, grace: Duration) -> Resu
     match asked {
         // Kept open: the monitor answers until the end.
         Ok(_connection) => wait_ended(paths, name, grace + Duration::from_secs(15)),
-        Err(_) => {
-            kill(paths, name)?;
-            wait_ended(paths, name, Duration::from_secs(15))
-        }
+        Err(_) => kill(paths, name),
     }
 }
 
-/// Kills the container's init, and with it everything in the container.
+/// Kills the container's init, and with it everything in the container, and waits for its end.
 pub(super) fn kill(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
-    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-    let Some(start) = StartRecord::load(paths, name)? else { return Ok(()) };
+    let Some(start) = StartRecord::load(paths, name)?.filter(|start| start.status() != Status::Ended) else {
+        return Ok(());
+    };
     let Some(init) = start.init else { return Ok(()) };
-    let Some(pidfd) = init.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return Ok(()) };
-    // The pidfd is of this pid's present owner: look once more that it is the init.
     if init.is_alive() {
         // Frozen processes die only when they are thawed.
         let _ = runtime::set_frozen(&start, false);
-        let path = Path::new("/proc").join(init.pid.to_string());
-        pidfd_send_signal(pidfd, Signal::KILL).map_err(|errno| host_error("kill", path)(errno.into()))?;
     }
+    kill_process(name, init)
+}
+
+/// Ends what lives of the container's last start, and clears up after it. The caller holds the lock, which a start
+/// shares with its monitor until it is recorded: so no living command waits for this one.
+pub(super) fn end(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
+    let name = lock.name();
+    if let Some(start) = StartRecord::load(paths, name)?
+        && start.init.is_none()
+        && start.status() != Status::Ended
+    {
+        kill_process(name, start.monitor)?;
+    }
+    kill(paths, name)?;
+    runtime::finish(paths, lock, None)?;
     Ok(())
 }
 
-/// Waits until the container's init and the monitor's start are over.
-pub(super) fn wait_ended(paths: &Paths, name: &ContainerName, timeout: Duration) -> Result<(), RuntimeError> {
-    let until = Instant::now() + timeout;
-    while let Some(start) = StartRecord::load(paths, name)?
-        && start.status() != Status::Ended
-    {
-        let awaited = start.init.unwrap_or(start.monitor);
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || !awaited.wait_end(left).map_err(host_error("wait for", "the container's init"))? {
-            return Err(RuntimeError::NotStopped { name: name.clone(), waited: timeout });
-        }
+fn kill_process(name: &ContainerName, process: ProcessIdentity) -> Result<(), RuntimeError> {
+    let path = || Path::new("/proc").join(process.pid.to_string());
+    process.kill().map_err(host_error("kill", path()))?;
+    match process.wait_end(KILL_TIMEOUT).map_err(host_error("wait for", path()))? {
+        true => Ok(()),
+        false => Err(RuntimeError::NotStopped { name: name.clone(), waited: KILL_TIMEOUT }),
     }
-    Ok(())
+}
+
+/// Waits until the container's init has ended, if the container is in a start that has come so far.
+pub(super) fn wait_ended(paths: &Paths, name: &ContainerName, timeout: Duration) -> Result<(), RuntimeError> {
+    let start = StartRecord::load(paths, name)?.filter(|start| start.status() != Status::Ended);
+    let Some(init) = start.and_then(|start| start.init) else { return Ok(()) };
+    match init.wait_end(timeout).map_err(host_error("wait for", "the container's init"))? {
+        true => Ok(()),
+        false => Err(RuntimeError::NotStopped { name: name.clone(), waited: timeout }),
+    }
+}
+
+/// The last thing that a monitor which died wrote.
+fn last_words(log: &Path) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let line = text.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("note: "))?;
+    Some(line.rsplit_once(" ERROR ").map_or(line, |(_, said)| said).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_monitors_last_line_is_what_it_said_last() {
+        let place = tempfile::tempdir().unwrap();
+        let log = place.path().join(LOG);
+        assert_eq!(last_words(&log), None);
+        fs::write(&log, "appc-monitor: error while loading shared libraries: libzmq.so.5\n\n").unwrap();
+        assert_eq!(
+            last_words(&log).as_deref(),
+            Some("appc-monitor: error while loading shared libraries: libzmq.so.5")
+        );
+        fs::write(&log, "2026-01-01T00:00:00Z  INFO x: container runs\n2026-01-01T00:00:00Z ERROR x: no room\n")
+            .unwrap();
+        assert_eq!(last_words(&log).as_deref(), Some("x: no room"));
+    }
 }

@@ -95,6 +95,8 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
         match ReservationStore::open(paths, &host)?.rename(old, new, Durability::Durable) {
             Ok(_) => event::note(paths, old, "rename", &[("to", Value::from(new.as_str()))]),
             Err(ReservationError::Unknown { .. }) => {}
+            // The command was killed before it had the new name, and another container has it now: back to the old one.
+            Err(ReservationError::Taken { .. }) => return take_back(paths, record, old),
             Err(error) => return Err(error.into()),
         }
     }
@@ -108,4 +110,63 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) -> Result<(), Error> {
+    if record.hostname == Hostname::of(&record.name) {
+        record.hostname = Hostname::of(old);
+    }
+    record.name = old.clone();
+    Ok(record.store(paths)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        container::OverlayKind,
+        image::{BaseReference, Digest, ImageConfig},
+        network::{IdPool, PoolSettings, ReserveOptions},
+        setup,
+        state::create_directory,
+    };
+
+    #[test]
+    fn a_renaming_that_was_killed_early_goes_back_when_another_container_has_the_new_name() {
+        let place = tempfile::tempdir().unwrap();
+        let paths = Paths::new(place.path().join("root"), place.path().join("run"));
+        for (path, mode) in setup::layout(&paths) {
+            create_directory(&path, mode).unwrap();
+        }
+        let [old, new]: [ContainerName; 2] = ["old", "new"].map(|name| name.parse().unwrap());
+        {
+            let host = HostLock::acquire(&paths).unwrap();
+            let id_pool = IdPool { base: 1 << 30, count: 1 << 20 };
+            let settings = PoolSettings::new("10.1.0.0/24".parse().unwrap(), id_pool);
+            let mut store = ReservationStore::create(&paths, &host, settings).unwrap();
+            for name in [&old, &new] {
+                store.reserve(name, ReserveOptions { privileged: true, durability: Durability::Volatile }).unwrap();
+            }
+        }
+        fs::create_dir(paths.container(&old)).unwrap();
+        let image = BaseReference { name: "busybox".parse().unwrap(), digest: Digest::of(b"") };
+        let record = ContainerRecord {
+            name: new.clone(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            hostname: Hostname::of(&new),
+            privileged: true,
+            base: image.clone(),
+            image,
+            layers: Vec::new(),
+            overlay: OverlayKind::Raw,
+            boot: None,
+            survives_stop: false,
+            config: ImageConfig::default(),
+        };
+        record.store_in(&paths, &old).unwrap();
+        complete(&paths, &ContainerLock::acquire(&paths, &old).unwrap()).unwrap();
+        let record = ContainerRecord::load(&paths, &old).unwrap().unwrap();
+        assert_eq!((record.name, record.hostname), (old.clone(), Hostname::of(&old)));
+        assert!(Reservations::read(&paths).unwrap().get(&old).is_some());
+    }
 }

@@ -38,7 +38,7 @@ impl Container {
             let (mut connection, lock) = match status {
                 Status::Running => (monitor::connect(&self.paths, &self.name)?, None),
                 Status::Stopped | Status::Ended => {
-                    (monitor::spawn(&self.paths, &self.name, StartMode::Full, false)?, Some(lock))
+                    (monitor::spawn(&self.paths, &lock, StartMode::Full, false)?, Some(lock))
                 }
                 Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
             };

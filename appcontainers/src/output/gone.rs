@@ -1,7 +1,7 @@
 //! Logs of containers that are gone, and readers that are not done yet.
 //!
-//! A reader holds a shared lock on the log's directory. A container's directory is removed by renaming it, which
-//! readers do not feel, and is deleted when no reader is left: by the remover, by the last reader, or by `gc`.
+//! A reader, and the writer, holds a shared lock on the log's directory. A container's directory is removed by renaming it, which
+//! readers do not feel, and is deleted when no reader is left: by the remover, by the last of them, or by `gc`.
 
 use std::{
     fs::{self, File},

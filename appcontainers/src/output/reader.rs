@@ -211,16 +211,42 @@ mod tests {
         let log = container.join("log");
         let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
         writer.append(&header(0, 5), b"hello").unwrap();
+        let end = writer.position();
+        drop(writer);
         let mut readers = [LogReader::open(&log).unwrap(), LogReader::open(&log).unwrap()];
         gone::retire(&container).unwrap();
         assert!(!container.exists());
         for reader in &mut readers {
-            assert_eq!(reader.next(writer.position()).unwrap().unwrap().payload, b"hello");
+            assert_eq!(reader.next(end).unwrap().unwrap().payload, b"hello");
         }
         let [one, other] = readers;
         drop(one);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
         drop(other);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_written_after_a_containers_removal_reaches_its_readers_and_then_goes() {
+        let place = tempfile::tempdir().unwrap();
+        let container = place.path().join("web");
+        std::fs::create_dir(&container).unwrap();
+        let log = container.join("log");
+        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        let mut reader = LogReader::open(&log).unwrap();
+        gone::retire(&container).unwrap();
+        let chunk = vec![7; 1024 * 1024];
+        for round in 0..18 {
+            writer.append(&header(round << 20, chunk.len()), &chunk).unwrap();
+        }
+        let end = writer.position();
+        let mut read = 0;
+        while let Some(record) = reader.next(end).unwrap() {
+            read += record.payload.len();
+        }
+        assert_eq!(read, 18 << 20, "a new segment was begun in the removed directory");
+        drop(reader);
+        drop(writer);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }
 

@@ -9,12 +9,14 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{LogError, RecordHeader, SEGMENT_BYTES, io_error, segment_name, segments};
+use super::{LogError, RecordHeader, SEGMENT_BYTES, gone, io_error, segment_name, segments};
 
-/// The one writer of a container's log.
+/// The one writer of a container's log. It can go on when the container is removed: what comes last is for readers that
+/// are still there.
 #[derive(Debug)]
 pub struct LogWriter {
     directory: PathBuf,
+    held: Option<File>,
     segment: File,
     segment_start: u64,
     position: u64,
@@ -32,6 +34,7 @@ impl LogWriter {
             }
             _ => {}
         }
+        let held = gone::hold(directory).map_err(io_error("open", directory))?;
         let mut kept_from = segments(directory)?;
         if kept_from.is_empty() {
             kept_from.push(0);
@@ -47,8 +50,15 @@ impl LogWriter {
             .map_err(io_error("open", &path))?;
         let length = whole_records(&segment).map_err(io_error("read", &path))?;
         segment.set_len(length).map_err(io_error("mend", &path))?;
-        let mut writer =
-            Self { directory: directory.to_owned(), segment, segment_start, position: 0, kept_from, limit_bytes };
+        let mut writer = Self {
+            directory: directory.to_owned(),
+            held: Some(held),
+            segment,
+            segment_start,
+            position: 0,
+            kept_from,
+            limit_bytes,
+        };
         writer.position = segment_start + length;
         writer.seek_to_end(&path)?;
         Ok(writer)
@@ -71,7 +81,7 @@ impl LogWriter {
         }
         let encoded = header.encode();
         if let Err(source) = write_both(&mut self.segment, &encoded, payload) {
-            let path = self.directory.join(segment_name(self.segment_start));
+            let path = self.segment_path(self.segment_start);
             // A part of a record would hide all that follow it.
             self.segment.set_len(self.position - self.segment_start).map_err(io_error("mend", &path))?;
             self.seek_to_end(&path)?;
@@ -87,7 +97,7 @@ impl LogWriter {
             if self.position - oldest <= self.limit_bytes || next > needed_from {
                 break;
             }
-            let path = self.directory.join(segment_name(oldest));
+            let path = self.segment_path(oldest);
             let segment = File::open(&path).map_err(io_error("open", &path))?;
             if flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
                 break;
@@ -99,7 +109,7 @@ impl LogWriter {
     }
 
     fn begin_segment(&mut self) -> Result<(), LogError> {
-        let path = self.directory.join(segment_name(self.position));
+        let path = self.segment_path(self.position);
         self.segment = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -110,10 +120,24 @@ impl LogWriter {
         Ok(())
     }
 
+    /// A path to a segment that holds also when the directory is renamed.
+    fn segment_path(&self, position: u64) -> PathBuf {
+        let directory = self.held.as_ref().map_or_else(|| self.directory.clone(), gone::handle_path);
+        directory.join(segment_name(position))
+    }
+
     fn seek_to_end(&mut self, path: &Path) -> Result<(), LogError> {
         use std::io::Seek;
         self.segment.seek(io::SeekFrom::Start(self.position - self.segment_start)).map_err(io_error("read", path))?;
         Ok(())
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if let Some(directory) = self.held.take() {
+            gone::release(directory);
+        }
     }
 }
 

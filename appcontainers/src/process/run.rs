@@ -97,23 +97,24 @@ pub fn follow(
         ended: None,
         not_started: None,
         stopping: false,
+        over: None,
         broken: [false; 2],
     };
     loop {
         while let Some(message) = follower.connection.pending()? {
-            follower.take(message)?;
+            follower.take(message);
         }
+        // Whatever has happened: what is in the log is passed on first.
         follower.pass_output_on()?;
-        if !follower.stopping
+        if (!follower.stopping || follower.over.is_some())
             && let Some(outcome) = follower.outcome()
         {
             return outcome;
         }
-        match follower.wait() {
-            // The container has ended, and the monitor after it.
-            Err(RunError::ContainerStopped) if follower.outcome().is_some() => follower.stopping = false,
-            waited => waited?,
+        if let Some(error) = follower.over {
+            return Err(error);
         }
+        follower.wait()?;
     }
 }
 
@@ -129,6 +130,8 @@ struct Follower<'a> {
     not_started: Option<SpawnFailure>,
     /// The container is on its way down: whoever was the last one out waits for that, so that it is found stopped.
     stopping: bool,
+    /// Why no more comes from the monitor.
+    over: Option<RunError>,
     broken: [bool; 2],
 }
 
@@ -142,7 +145,7 @@ impl Follower<'_> {
         (self.log.position() >= position).then_some(Ok(status))
     }
 
-    fn take(&mut self, message: ToClient) -> Result<(), RunError> {
+    fn take(&mut self, message: ToClient) {
         match message {
             ToClient::Ready { .. }
             | ToClient::Accepted { .. }
@@ -150,7 +153,7 @@ impl Follower<'_> {
             | ToClient::Frozen
             | ToClient::Kept { .. } => {}
             ToClient::Stopping => self.stopping = true,
-            ToClient::Failed { message } => return Err(ConnectionError::Refused(message).into()),
+            ToClient::Failed { message } => self.over = Some(ConnectionError::Refused(message).into()),
             ToClient::SpawnFailed { failure } => self.not_started = Some(failure),
             ToClient::Logged { position } => self.logged = position,
             ToClient::StdinCredit { bytes } => self.credit = self.credit.saturating_add(bytes),
@@ -158,12 +161,8 @@ impl Follower<'_> {
                 self.logged = self.logged.max(position);
                 self.ended = Some((status, position));
             }
-            ToClient::Stopped if self.ended.is_none() && self.not_started.is_none() => {
-                return Err(RunError::ContainerStopped);
-            }
-            ToClient::Stopped => self.stopping = false,
+            ToClient::Stopped => self.over = Some(RunError::ContainerStopped),
         }
-        Ok(())
     }
 
     fn pass_output_on(&mut self) -> Result<(), RunError> {
@@ -216,10 +215,10 @@ impl Follower<'_> {
             (is_ready(0), input_at.is_some_and(is_ready), signal_at.is_some_and(is_ready))
         };
         if connection {
-            self.connection.read_more().map_err(|error| match error {
-                ConnectionError::Ended => RunError::ContainerStopped,
-                other => other.into(),
-            })?;
+            match self.connection.read_more() {
+                Err(ConnectionError::Ended) => self.over = Some(ConnectionError::Ended.into()),
+                read => read?,
+            }
         }
         if input {
             self.pass_input_on()?;
@@ -287,4 +286,74 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use appcontainers_wire::{encode, frame};
+
+    use super::*;
+    use crate::output::{LogWriter, RecordHeader};
+
+    /// Follows a command whose monitor has said all this and has ended; how that came out, and standard output.
+    fn follow_to_the_end(output: &[u8], said: &[ToClient]) -> (Result<ExitStatus, RunError>, Vec<u8>) {
+        let place = tempfile::tempdir().unwrap();
+        let log = place.path().join("log");
+        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        let (process, length) = (ProcessId(1), output.len() as u32);
+        writer
+            .append(&RecordHeader { process, stream: Stream::Stdout, offset: 0, time_ns: 0, length }, output)
+            .unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut bytes = Vec::new();
+        for message in said {
+            frame::push(&mut bytes, &encode(message).unwrap(), &[]).unwrap();
+        }
+        (&theirs).write_all(&bytes).unwrap();
+        drop(theirs);
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(b"input that nobody takes").unwrap();
+        std::io::Seek::rewind(&mut stdin).unwrap();
+        let mut stdout = tempfile::tempfile().unwrap();
+        let streams = RunStreams {
+            stdin: Some(stdin),
+            stdout: stdout.try_clone().unwrap(),
+            stderr: tempfile::tempfile().unwrap(),
+            signals: None,
+        };
+        let reader = LogReader::open(&log).unwrap();
+        let followed = follow(&mut Connection::from_stream(ours), (process, 0), reader, streams);
+        let mut passed_on = Vec::new();
+        std::io::Seek::rewind(&mut stdout).unwrap();
+        stdout.read_to_end(&mut passed_on).unwrap();
+        (followed, passed_on)
+    }
+
+    #[test]
+    fn what_a_killed_container_wrote_last_is_passed_on() {
+        let position = 32 + 4;
+        let (followed, passed_on) = follow_to_the_end(b"last", &[ToClient::Logged { position }, ToClient::Stopped]);
+        assert!(matches!(followed, Err(RunError::ContainerStopped)), "{followed:?}");
+        assert_eq!(passed_on, b"last");
+    }
+
+    #[test]
+    fn a_monitor_that_has_ended_does_not_hide_how_the_command_ended() {
+        let said = [
+            ToClient::StdinCredit { bytes: 100 },
+            ToClient::Stopping,
+            ToClient::Exited { status: ExitStatus::Code(3), position: 32 + 4 },
+        ];
+        let (followed, passed_on) = follow_to_the_end(b"last", &said);
+        assert_eq!(followed.unwrap(), ExitStatus::Code(3));
+        assert_eq!(passed_on, b"last");
+    }
+
+    #[test]
+    fn a_monitor_that_dies_is_no_stopped_container() {
+        let (followed, _) = follow_to_the_end(b"last", &[]);
+        assert!(matches!(followed, Err(RunError::Connection(ConnectionError::Ended))), "{followed:?}");
+    }
 }

@@ -25,7 +25,9 @@ pub(crate) fn parent(paths: &Paths) -> String {
 
 /// The directories of cgroup `name` (relative to a hierarchy's root), where they exist.
 pub(crate) fn directories(name: &str) -> Vec<PathBuf> {
-    hierarchies().into_iter().map(|root| root.join(name)).filter(|directory| directory.is_dir()).collect()
+    let bases = Bases::read();
+    let roots = hierarchies().into_iter().map(|root| bases.below(root).join(name));
+    roots.filter(|directory| directory.is_dir()).collect()
 }
 
 /// The roots of the host's hierarchies.
@@ -37,6 +39,39 @@ pub(crate) fn hierarchies() -> Vec<PathBuf> {
     let entries = fs::read_dir(mount).into_iter().flatten().flatten();
     // Aliases (cpu -> cpu,cpuacct) are symbolic links: file_type does not follow them.
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
+/// Where liblxc begins in each hierarchy: with the cgroup of process 1, less systemd's `init.scope` (LXC's
+/// `prune_init_scope`). It is the root, unless process 1 is not the host's but a pid namespace's.
+struct Bases(Vec<(String, String)>);
+
+impl Bases {
+    fn read() -> Self {
+        // Unreadable, it is taken for the root, as everywhere.
+        Self::parse(&fs::read_to_string("/proc/1/cgroup").unwrap_or_default())
+    }
+
+    /// From lines `ID:CONTROLLERS:PATH` (cgroups(7)).
+    fn parse(text: &str) -> Self {
+        let of_line = |line: &str| {
+            let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { return None };
+            let path = path.strip_suffix("/init.scope").unwrap_or(path);
+            let hierarchy = controllers.strip_prefix("name=").unwrap_or(controllers);
+            Some((hierarchy.to_owned(), path.trim_start_matches('/').to_owned()))
+        };
+        Self(text.lines().filter_map(of_line).collect())
+    }
+
+    /// Liblxc's beginning in the hierarchy that is mounted at `root`: a directory named by its controllers, or version 2.
+    fn below(&self, root: PathBuf) -> PathBuf {
+        let name = root.file_name().unwrap_or_default().to_string_lossy();
+        let found = self.0.iter().find(|(hierarchy, _)| *hierarchy == name);
+        let found = found.or_else(|| self.0.iter().find(|(hierarchy, _)| hierarchy.is_empty()));
+        match found {
+            Some((_, path)) if !path.is_empty() => root.join(path),
+            _ => root,
+        }
+    }
 }
 
 /// The root of the version 2 hierarchy, which a hybrid host has beside the others.
@@ -132,7 +167,7 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 
 /// Stops all processes of cgroup `name` where they are, or lets them go on. Waits for the kernel to say so.
 pub(crate) fn set_frozen(name: &str, frozen: bool) -> io::Result<()> {
-    let directory = unified().join(name);
+    let directory = Bases::read().below(unified()).join(name);
     fs::write(directory.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
     let wanted = if frozen { "frozen 1" } else { "frozen 0" };
     for attempt in 0..400u32 {
@@ -164,4 +199,22 @@ pub fn prewarm() {
     };
     // Without the thread the start is only slower.
     DONE.call_once(|| drop(std::thread::Builder::new().name("prewarm".to_owned()).spawn(warm)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_are_looked_for_where_liblxc_makes_them() {
+        let below = |text: &str, root: &str| Bases::parse(text).below(root.into()).display().to_string();
+        let hybrid = "4:memory:/session/1\n3:cpu,cpuacct:/\n2:name=systemd:/init.scope\n0::/";
+        assert_eq!(below(hybrid, "/sys/fs/cgroup/memory"), "/sys/fs/cgroup/memory/session/1");
+        assert_eq!(below(hybrid, "/sys/fs/cgroup/cpu,cpuacct"), "/sys/fs/cgroup/cpu,cpuacct");
+        assert_eq!(below(hybrid, "/sys/fs/cgroup/systemd"), "/sys/fs/cgroup/systemd");
+        assert_eq!(below(hybrid, "/sys/fs/cgroup/unified"), "/sys/fs/cgroup/unified");
+        assert_eq!(below("0::/init.scope", "/sys/fs/cgroup"), "/sys/fs/cgroup");
+        assert_eq!(below("0::/user.slice/a", "/sys/fs/cgroup"), "/sys/fs/cgroup/user.slice/a");
+        assert_eq!(below("", "/sys/fs/cgroup"), "/sys/fs/cgroup");
+    }
 }

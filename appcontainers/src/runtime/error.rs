@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use super::programs::ProgramMissing;
+use super::{lxc_config::BadValue, programs::ProgramMissing};
 use crate::{ContainerName, image::Digest, process::ConnectionError, state::StateError};
 
 /// Why the runtime could not start or stop a container.
@@ -106,6 +106,9 @@ pub enum RuntimeError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// A value that LXC would misread.
+    #[error(transparent)]
+    Configuration(#[from] BadValue),
     /// A program of ours is missing.
     #[error(transparent)]
     Program(#[from] ProgramMissing),

@@ -1,6 +1,10 @@
 //! The text of a container's LXC configuration (`lxc.container.conf(5)`). Pure: no I/O.
 
-use std::{fmt::Write, net::Ipv4Addr, path::PathBuf};
+use std::{
+    fmt::Write,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use super::seccomp;
 use crate::{
@@ -31,8 +35,32 @@ pub const CAPABILITIES: &[&str] = &[
 const DEVICES: &[&str] =
     &["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"];
 
-/// All that a start's configuration depends on. Paths come from the installation and the container's
-/// validated name, so they hold no control characters.
+/// Files of the kernel that tell of the host, or do something to it: what Docker and Podman mask.
+const MASKED_FILES: &[&str] = &[
+    "proc/interrupts",
+    "proc/kcore",
+    "proc/keys",
+    "proc/latency_stats",
+    "proc/sched_debug",
+    "proc/timer_list",
+    "proc/timer_stats",
+];
+
+/// Directories likewise.
+const MASKED_DIRECTORIES: &[&str] =
+    &["proc/acpi", "proc/asound", "proc/scsi", "sys/firmware", "sys/devices/virtual/powercap", "sys/dev/block"];
+
+/// A value that would be read as more than one line, or as another value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{value:?} can't stand in the container's configuration (lxc.{key}): it holds a control character or is no UTF-8"
+)]
+pub struct BadValue {
+    key: String,
+    value: String,
+}
+
+/// All that a start's configuration depends on.
 #[derive(Debug, Clone)]
 pub(super) struct LxcConfig {
     /// The name inside.
@@ -79,9 +107,10 @@ pub(super) struct NetworkConfig {
 }
 
 impl LxcConfig {
-    /// The configuration as text.
-    pub(super) fn render(&self) -> String {
-        let mut lines = Lines(String::with_capacity(4096));
+    /// The configuration as text. A control character in any value (all of this installation's paths are among them)
+    /// is an error: a line break would begin a setting of its own.
+    pub(super) fn render(&self) -> Result<String, BadValue> {
+        let mut lines = Lines { text: String::with_capacity(4096), bad: None };
         lines.set("uts.name", &self.hostname);
         lines.set("rootfs.path", format_args!("dir:{}", self.rootfs.display()));
         lines.set("init.cmd", "/dev/.appc/agent");
@@ -98,7 +127,7 @@ impl LxcConfig {
         self.limit(&mut lines);
         self.connect(&mut lines);
         self.mount(&mut lines);
-        lines.0
+        lines.bad.map_or(Ok(lines.text), Err)
     }
 
     fn confine(&self, lines: &mut Lines) {
@@ -144,20 +173,16 @@ impl LxcConfig {
 
     fn mount(&self, lines: &mut Lines) {
         lines.set("mount.auto", "proc:mixed sys:ro");
-        let agent = self.agent.display();
-        lines.mount(format_args!("{agent} dev/.appc/agent none bind,ro,create=file"));
-        lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", self.agent_socket_dir.display()));
+        lines.mount(format_args!("{} dev/.appc/agent none bind,ro,create=file", escape(&self.agent)));
+        lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", escape(&self.agent_socket_dir)));
         for (source, target) in &self.files {
-            lines.mount(format_args!(
-                "{} {} none bind,ro,create=file",
-                escape(&source.to_string_lossy()),
-                escape(&target.to_string_lossy())
-            ));
+            // Optional: LXC refuses a symbolic link on the way, and a container may have made one of its /etc/resolv.conf.
+            lines.mount(format_args!("{} {} none bind,ro,create=file,optional", escape(source), escape(target)));
         }
-        for path in ["proc/keys", "proc/timer_list", "proc/kcore", "proc/sched_debug", "proc/latency_stats"] {
+        for path in MASKED_FILES {
             lines.mount(format_args!("/dev/null {path} none bind,ro,optional"));
         }
-        for path in ["proc/acpi", "proc/scsi", "sys/firmware", "sys/dev/block"] {
+        for path in MASKED_DIRECTORIES {
             lines.mount(format_args!("none {path} tmpfs ro,size=0,optional"));
         }
         lines.mount(format_args!("tmpfs dev/shm tmpfs rw,nosuid,nodev,size=64m,mode=1777,create=dir"));
@@ -166,19 +191,9 @@ impl LxcConfig {
     }
 }
 
-/// A path in an fstab-like line: white space and `\` as octal (`getmntent(3)`).
-fn escape(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for character in path.chars() {
-        match character {
-            ' ' => escaped.push_str("\\040"),
-            '\t' => escaped.push_str("\\011"),
-            '\n' => escaped.push_str("\\012"),
-            '\\' => escaped.push_str("\\134"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+/// A path in an fstab-like line: spaces and `\` as octal (`getmntent(3)`).
+fn escape(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040")
 }
 
 /// The seccomp policy that [`LxcConfig::seccomp_profile`] names.
@@ -186,12 +201,21 @@ pub(super) fn seccomp_policy() -> String {
     seccomp::policy()
 }
 
-struct Lines(String);
+struct Lines {
+    text: String,
+    bad: Option<BadValue>,
+}
 
 impl Lines {
     fn set(&mut self, key: &str, value: impl std::fmt::Display) {
+        let value = value.to_string();
+        // The replacement character: a path that is no UTF-8 would be another path here.
+        if value.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER) {
+            self.bad.get_or_insert(BadValue { key: key.to_owned(), value });
+            return;
+        }
         // Writing to a String can't fail.
-        let _ = writeln!(self.0, "lxc.{key} = {value}");
+        let _ = writeln!(self.text, "lxc.{key} = {value}");
     }
 
     fn mount(&mut self, entry: std::fmt::Arguments<'_>) {
@@ -229,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_default_container_is_unprivileged_confined_and_limited() {
-        let text = config().render();
+        let text = config().render().unwrap();
         for line in [
             "lxc.idmap = u 0 1073741824 65536",
             "lxc.idmap = g 0 1073741824 65536",
@@ -239,7 +263,7 @@ mod tests {
             "lxc.cgroup.pids.max = 100",
             "lxc.prlimit.nofile = 1024:4096",
             "lxc.net.0.ipv4.address = 10.213.0.2/32",
-            "lxc.mount.entry = /run/a\\040b/hosts etc/hosts none bind,ro,create=file 0 0",
+            "lxc.mount.entry = /run/a\\040b/hosts etc/hosts none bind,ro,create=file,optional 0 0",
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }
@@ -247,8 +271,41 @@ mod tests {
     }
 
     #[test]
+    fn a_line_break_or_a_lost_byte_in_any_path_is_refused() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let evil = PathBuf::from("/run/x\nlxc.cap.keep = sys_admin");
+        let foreign = PathBuf::from(OsStr::from_bytes(b"/run/\xff"));
+        for path in [evil, foreign, "/run/a\tb".into(), "/run/\u{1b}[2J".into()] {
+            let text = path.to_string_lossy().into_owned();
+            for config in [
+                LxcConfig { rootfs: path.clone(), ..config() },
+                LxcConfig { agent: path.clone(), ..config() },
+                LxcConfig { agent_socket_dir: path.clone(), ..config() },
+                LxcConfig { seccomp_profile: path.clone(), ..config() },
+                LxcConfig { log: path.clone(), ..config() },
+                LxcConfig { post_stop: text.clone(), ..config() },
+                LxcConfig { cgroup: text, ..config() },
+                LxcConfig { files: vec![(path.clone(), "etc/hosts".into())], ..config() },
+                LxcConfig { files: vec![("/run/hosts".into(), path)], ..config() },
+            ] {
+                let error = config.render().unwrap_err().to_string();
+                assert!(!error.chars().any(char::is_control), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_space_or_a_backslash_in_a_path_does_not_end_it() {
+        let text = LxcConfig { agent: "/a b/c\\d".into(), ..config() }.render().unwrap();
+        assert!(
+            text.contains("lxc.mount.entry = /a\\040b/c\\134d dev/.appc/agent none bind,ro,create=file 0 0\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn without_a_network_there_is_only_loopback() {
-        let text = LxcConfig { network: None, ..config() }.render();
+        let text = LxcConfig { network: None, ..config() }.render().unwrap();
         assert!(text.contains("lxc.net.0.type = empty"));
         assert!(!text.contains("veth"));
     }

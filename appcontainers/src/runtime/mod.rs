@@ -1,5 +1,6 @@
 //! Starting a container and clearing up after it.
 
+pub(crate) mod boot;
 pub(crate) mod cgroup;
 mod error;
 mod finish;
@@ -20,7 +21,7 @@ pub(crate) use finish::{LXC_MONITOR_END, is_gone, remove, remove_tree};
 pub use finish::{finish, reap};
 pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
-pub use lxc_config::{CAPABILITIES, DEFAULT_PIDS_LIMIT};
+pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
 pub(crate) use rootfs::{create_overlay, overlay_dir};
 pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, set_frozen};
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};

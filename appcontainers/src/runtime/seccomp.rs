@@ -1,10 +1,12 @@
 //! The system calls that a container may not make. Pure: text for liblxc's policy format, version 2.
 //!
 //! The list is what Docker's and Podman's default profiles deny to a container without extra
-//! capabilities (moby `profiles/seccomp/default.json`), plus io_uring.
+//! capabilities (moby `profiles/seccomp/default.json`), plus io_uring. `ptrace` is allowed, as there: debuggers need it,
+//! and it reaches only what belongs to the same user in the same user namespace.
 
 /// Denied with EPERM.
 const DENIED: &[&str] = &[
+    "_sysctl",
     "acct",
     "add_key",
     "bpf",
@@ -19,6 +21,7 @@ const DENIED: &[&str] = &[
     "fsopen",
     "fspick",
     "get_kernel_syms",
+    "get_mempolicy",
     "init_module",
     "io_uring_enter",
     "io_uring_register",
@@ -30,6 +33,8 @@ const DENIED: &[&str] = &[
     "kexec_load",
     "keyctl",
     "lookup_dcookie",
+    "mbind",
+    "migrate_pages",
     "mount",
     "mount_setattr",
     "move_mount",
@@ -38,6 +43,7 @@ const DENIED: &[&str] = &[
     "nfsservctl",
     "open_by_handle_at",
     "open_tree",
+    "open_tree_attr",
     "perf_event_open",
     "pidfd_getfd",
     "pivot_root",
@@ -47,8 +53,11 @@ const DENIED: &[&str] = &[
     "quotactl_fd",
     "reboot",
     "request_key",
+    "set_mempolicy",
+    "set_mempolicy_home_node",
     "setns",
     "settimeofday",
+    "stime",
     "swapoff",
     "swapon",
     "sysfs",
@@ -68,6 +77,16 @@ const DENIED: &[&str] = &[
 const NAMESPACE_FLAGS: &[u64] =
     &[0x1000_0000, 0x2000_0000, 0x4000_0000, 0x0800_0000, 0x0400_0000, 0x0200_0000, 0x0002_0000, 0x0000_0080];
 
+/// Personalities (`personality.h`) that weaken the address space's protection: ADDR_NO_RANDOMIZE, MMAP_PAGE_ZERO,
+/// ADDR_COMPAT_LAYOUT, READ_IMPLIES_EXEC.
+const WEAK_PERSONALITIES: &[u64] = &[0x0004_0000, 0x0010_0000, 0x0020_0000, 0x0040_0000];
+
+/// In no personality but in 0xffffffff, which only asks for the present one.
+const PERSONALITY_QUERY: u64 = 0x8000_0000;
+
+/// Sockets to the hypervisor, which no network namespace holds back (`socket.h`).
+const AF_VSOCK: u64 = 40;
+
 /// The policy as text.
 pub(super) fn policy() -> String {
     let mut text = String::from("2\ndenylist\n[all]\n");
@@ -79,6 +98,12 @@ pub(super) fn policy() -> String {
         // The flags are clone's first argument (its second on s390, which is no target).
         text.push_str(&format!("clone errno 1 [0,{flag},SCMP_CMP_MASKED_EQ,{flag}]\n"));
     }
+    for flag in WEAK_PERSONALITIES {
+        let mask = flag | PERSONALITY_QUERY;
+        text.push_str(&format!("personality errno 1 [0,{flag},SCMP_CMP_MASKED_EQ,{mask}]\n"));
+    }
+    // EAFNOSUPPORT: as if the kernel had none.
+    text.push_str(&format!("socket errno 97 [0,{AF_VSOCK},SCMP_CMP_EQ]\n"));
     // Its flags are in memory, where seccomp can't look; with ENOSYS the C library falls back to clone.
     text.push_str("clone3 errno 38\n");
     text

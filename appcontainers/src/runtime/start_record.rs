@@ -3,14 +3,15 @@
 //! The record is written before LXC is called and again when the init is known, so that whoever finds it
 //! can end and remove what a dead command left. It goes away when the start's traces are gone.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    process::{Pid, PidfdFlags, getpid, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
 
+use super::boot;
 use crate::{
     ContainerName, Paths,
     state::{Durability, StateError, Versioned, read, write},
@@ -59,22 +60,33 @@ impl ProcessIdentity {
         self.pid().and_then(Self::of).as_ref() == Some(self)
     }
 
+    /// Kills it if it lives.
+    pub fn kill(&self) -> io::Result<()> {
+        let Some(pidfd) = self.open()? else { return Ok(()) };
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Waits for its end, at most `timeout`; whether it has ended.
     pub fn wait_end(&self, timeout: Duration) -> io::Result<bool> {
-        let Some(pid) = self.pid() else { return Ok(true) };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        };
-        // The pidfd is of the pid's present owner.
-        if !self.is_alive() {
-            return Ok(true);
-        }
+        let Some(pidfd) = self.open()? else { return Ok(true) };
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
             Ok(ready) => Ok(ready > 0),
             Err(rustix::io::Errno::INTR) => Ok(!self.is_alive()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A handle of it that can't come to mean another process; none if it has ended.
+    fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = self.pid() else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The pidfd is of the pid's present owner: look once more that it is the one.
+            Ok(pidfd) => Ok(self.is_alive().then_some(pidfd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -90,6 +102,8 @@ impl ProcessIdentity {
 pub struct StartRecord {
     /// Tells this start from all others of this container.
     pub id: String,
+    /// The boot of the host in which it was. The directory of this record should not survive one, but may.
+    pub boot: String,
     /// What for.
     pub mode: StartMode,
     /// The monitor.
@@ -158,6 +172,9 @@ impl StartRecord {
 
     /// Whether the container runs in this start.
     pub fn status(&self) -> Status {
+        if self.boot != boot::id() {
+            return Status::Ended;
+        }
         match (self.init, self.mode) {
             (Some(init), StartMode::Full) if init.is_alive() => Status::Running,
             (Some(init), StartMode::Files) if init.is_alive() => Status::Busy,
@@ -186,5 +203,22 @@ mod tests {
         let identity = ProcessIdentity::of(pid);
         child.wait().unwrap();
         assert!(identity.is_none_or(|identity| !identity.is_alive()));
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_boot_lives_whatever_has_its_pid_now() {
+        let own = ProcessIdentity::own().unwrap();
+        let mut start = StartRecord {
+            id: "1".to_owned(),
+            boot: boot::id(),
+            mode: StartMode::Full,
+            monitor: own,
+            init: Some(own),
+            cgroup: "a/b".to_owned(),
+            host_interface: None,
+        };
+        assert_eq!(start.status(), Status::Running);
+        start.boot = "another".to_owned();
+        assert_eq!(start.status(), Status::Ended);
     }
 }

@@ -15,7 +15,9 @@ use serde::Serialize;
 
 use super::Service;
 use crate::{
-    ContainerName, Error, disk,
+    ContainerName, Error,
+    container::{self, ContainerRecord},
+    disk,
     error::io_error,
     image::Digest,
     network::Reservations,
@@ -86,17 +88,23 @@ impl Service {
         names.sort();
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
-            if !dry_run {
-                crate::container::recover(&self.paths, &lock)?;
-            }
-            if !crate::container::is_orphan(&self.paths, &lock)? {
-                continue;
+            match ContainerRecord::load(&self.paths, &name)? {
+                Some(record) if !runtime::is_gone(&self.paths, &record)? => {
+                    if !dry_run {
+                        container::recover(&self.paths, &lock)?;
+                    }
+                    continue;
+                }
+                Some(_) => {}
+                None if container::is_orphan(&self.paths, &lock)? => {}
+                None => continue,
             }
             let bytes = disk::usage(&self.paths.container(&name))
                 + disk::usage(&self.paths.raw_overlays().join(name.as_str()))
                 + disk::usage(&self.paths.tmp_overlays().join(name.as_str()));
             garbage.push(Garbage { kind: "container", name: name.to_string(), bytes });
             if !dry_run {
+                container::recover(&self.paths, &lock)?;
                 runtime::remove(&self.paths, &lock)?;
             }
         }

@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -75,9 +78,26 @@ impl ContainerLock {
         &self.name
     }
 
-    /// Unlocks and removes the lock's file: for a container that is gone.
-    pub fn remove(self) -> Result<(), LockError> {
-        let path = self.file.path;
+    /// Another handle of the lock: it is held until the last handle is closed. For a program that begins something and
+    /// must not be disturbed in it when its caller is killed.
+    pub(crate) fn share(&self) -> Result<OwnedFd, LockError> {
+        let path = self.file.path.clone();
+        self.file.file.try_clone().map(OwnedFd::from).map_err(|source| LockError::Lock { path, source })
+    }
+
+    /// Whether this lock still excludes others: not once its file is removed.
+    pub fn is_current(&self) -> Result<bool, LockError> {
+        let path = &self.file.path;
+        is_at(&self.file.file, path).map_err(|source| LockError::Lock { path: path.clone(), source })
+    }
+
+    /// Removes the lock's file, for a container that is gone: from now on this lock excludes nobody. Twice is harmless.
+    pub fn remove(&self) -> Result<(), LockError> {
+        if !self.is_current()? {
+            // What is there may be the lock of a new container of this name.
+            return Ok(());
+        }
+        let path = self.file.path.clone();
         fs::remove_file(&path).map_err(|source| LockError::Lock { path, source })
     }
 }
@@ -110,7 +130,7 @@ impl HostLock {
 #[derive(Debug)]
 struct LockFile {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl LockFile {
@@ -156,7 +176,7 @@ impl LockFile {
                 Err(error) => return Err(failed(error.into())),
             }
             if is_at(&file, path).map_err(failed)? {
-                return Ok(Some(Self { path: path.to_owned(), _file: file }));
+                return Ok(Some(Self { path: path.to_owned(), file }));
             }
         }
     }
@@ -219,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_lock_is_held_until_its_last_handle_is_closed() {
+        let (_place, paths) = place();
+        let name = "a".parse().unwrap();
+        let lock = ContainerLock::acquire(&paths, &name).unwrap();
+        let shared = lock.share().unwrap();
+        drop(lock);
+        assert!(ContainerLock::try_acquire(&paths, &name).unwrap().is_none());
+        drop(shared);
+        assert!(ContainerLock::try_acquire(&paths, &name).unwrap().is_some());
+    }
+
+    #[test]
     fn a_container_named_host_does_not_lock_the_host() {
         let (_place, paths) = place();
         let _container = ContainerLock::acquire(&paths, &"host".parse().unwrap()).unwrap();
@@ -250,10 +282,23 @@ mod tests {
             }
         });
         first.remove().unwrap();
+        assert!(!first.is_current().unwrap());
+        drop(first);
         receiver.recv().unwrap();
         let second = waiter.join().unwrap();
-        assert!(is_at(&second.file._file, &paths.container_lock(&name)).unwrap());
+        assert!(is_at(&second.file.file, &paths.container_lock(&name)).unwrap());
         flock(&waiting_file, FlockOperation::NonBlockingLockExclusive).unwrap();
         assert!(ContainerLock::try_acquire(&paths, &name).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_removes_no_other() {
+        let (_place, paths) = place();
+        let name: ContainerName = "a".parse().unwrap();
+        let first = ContainerLock::acquire(&paths, &name).unwrap();
+        first.remove().unwrap();
+        let second = ContainerLock::acquire(&paths, &name).unwrap();
+        first.remove().unwrap();
+        assert!(second.is_current().unwrap());
     }
 }
