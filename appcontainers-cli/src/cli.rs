@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use appcontainers::{ContainerName, Paths, Service};
 use clap::{ArgAction, Args, Parser};
 
@@ -45,22 +44,15 @@ pub(crate) struct Global {
 impl Cli {
     /// Does what was typed; the exit code of the whole program.
     pub(crate) fn execute(self) -> anyhow::Result<u8> {
-        let service = Service::open(self.global.paths()?);
+        let service = Service::open(self.global.paths());
         let context = Context::new(service, self.global.container, self.global.json);
         self.command.execute(&context)
     }
 }
 
 impl Global {
-    fn paths(&self) -> anyhow::Result<Paths> {
-        let paths = Paths::from_env();
-        match &self.root {
-            Some(root) => {
-                let absolute = std::path::absolute(root).context("cannot use the directory of --root")?;
-                Ok(Paths::new(absolute, paths.run()))
-            }
-            None => Ok(paths),
-        }
+    fn paths(&self) -> Paths {
+        self.root.as_ref().map_or_else(Paths::from_env, Paths::with_root)
     }
 }
 
@@ -83,7 +75,8 @@ Examples:
 Environment:
   APPC_CONTAINER    the container to use where -c is absent
   APPC_ROOT         where state is kept [default: /var/lib/appcontainers]
-  APPC_RUN          where locks and sockets are [default: /run/appcontainers]
+  APPC_RUN          where locks and sockets are [default: /run/appcontainers, and for another
+                    APPC_ROOT a directory of its own beside it]
 
 Exit codes:
   0      success
@@ -200,7 +193,7 @@ mod tests {
     #[test]
     fn a_root_that_is_relative_is_meant_from_here() {
         let here = std::env::current_dir().unwrap();
-        let paths = parse("appc --root state ls").unwrap().global.paths().unwrap();
+        let paths = parse("appc --root state ls").unwrap().global.paths();
         assert_eq!(paths.root(), here.join("state"));
     }
 }

@@ -7,6 +7,7 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,14 +29,11 @@ use crate::{
     agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
 };
 
-/// How long the monitor of the last start may take to end.
-const LAST_MONITOR_END: Duration = Duration::from_secs(10);
+/// How long the monitor of the start before may take to end what it writes to the log.
+const PREDECESSOR_END: Duration = Duration::from_secs(10);
 
 /// Far more than a monitor of many clients needs.
 const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
-
-/// Between two looks at a lock that another holds.
-const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts the container and looks after it until it ends. What fails is said to the first client.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
@@ -70,6 +68,7 @@ struct Running {
     start: runtime::Started,
     agent: AgentLink,
     listener: UnixListener,
+    log: LogWriter,
     startup: bool,
     lock: File,
 }
@@ -83,6 +82,8 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let reservations = Reservations::read(&paths)?;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let settings = reservations.settings();
+    // Before anything runs whose output would have no place.
+    let log = LogWriter::open(&paths.container_log(name), DEFAULT_LOG_BYTES)?;
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
     if mode == StartMode::Full {
@@ -99,17 +100,18 @@ fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let start = starting.wait(&paths)?;
     agent.expect(start.record.init.context("the container's init ended at once")?.pid);
     let startup = arguments.startup;
-    Ok(Running { paths, container, reservation, start, agent, listener, startup, lock })
+    Ok(Running { paths, container, reservation, start, agent, listener, log, startup, lock })
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let name = running.container.name.clone();
     tracing::info!(%name, ip = %running.reservation.ip, "container runs");
-    limit_resources()?;
-    let log = LogWriter::open(&running.paths.container_log(&name), DEFAULT_LOG_BYTES)?;
+    if let Err(error) = limit_resources() {
+        tracing::warn!("{error:#}");
+    }
     let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
     let startup = running.startup.then(|| startup_specs(&running.container.config));
-    let mut monitor = Monitor::new(running.agent, log, init_pid, startup);
+    let mut monitor = Monitor::new(running.agent, running.log, init_pid, startup);
     monitor.add_client(first);
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
@@ -130,7 +132,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
-    // Nothing more is written to the log: another monitor may have it, however long this one's clients take.
+    // The container may be started again while a slow client still reads what this start printed.
     drop(running.lock);
     events.farewell();
     ended
@@ -147,14 +149,15 @@ fn limit_resources() -> anyhow::Result<()> {
 
 /// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
 fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
-    let path = paths.locks().join(format!("{}.monitor", arguments.name));
+    let path = paths.monitor_lock(&arguments.name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let until = Instant::now() + LAST_MONITOR_END;
+    let until = Instant::now() + PREDECESSOR_END;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
+            // The monitor of the start before outlives its container by a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
             Err(errno) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
         }

@@ -12,6 +12,16 @@ pub const DEFAULT_ROOT: &str = "/var/lib/appcontainers";
 /// The directory of what does not survive a reboot unless `APPC_RUN` moves it.
 pub const DEFAULT_RUN: &str = "/run/appcontainers";
 
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// From `/` on, in one spelling: names that the whole host shares are made of it.
+fn absolute(path: PathBuf) -> PathBuf {
+    // It fails without a working directory; then so does the first use of the path.
+    std::path::absolute(&path).unwrap_or(path).components().collect()
+}
+
 /// The two directories that one installation of `appcontainers` owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -27,8 +37,23 @@ impl Paths {
 
     /// `APPC_ROOT` and `APPC_RUN` from the environment, else the defaults.
     pub fn from_env() -> Self {
-        let or = |variable, default: &str| std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from);
-        Self { root: or("APPC_ROOT", DEFAULT_ROOT), run: or("APPC_RUN", DEFAULT_RUN) }
+        Self::choose(variable("APPC_ROOT"), variable("APPC_RUN"))
+    }
+
+    /// State in `root`, the rest as [`Paths::from_env`].
+    pub fn with_root(root: impl Into<PathBuf>) -> Self {
+        Self::choose(Some(root.into()), variable("APPC_RUN"))
+    }
+
+    /// Two state directories never share what is running: containers of one name would be taken for one.
+    fn choose(root: Option<PathBuf>, run: Option<PathBuf>) -> Self {
+        let mut paths = Self::new(root.map_or_else(|| DEFAULT_ROOT.into(), absolute), DEFAULT_RUN);
+        match run {
+            Some(run) => paths.run = absolute(run),
+            None if paths.root == Path::new(DEFAULT_ROOT) => {}
+            None => paths.run = format!("{DEFAULT_RUN}-{}", paths.tag()).into(),
+        }
+        paths
     }
 
     /// The state directory.
@@ -153,6 +178,11 @@ impl Paths {
         self.locks().join(format!("{name}.lock"))
     }
 
+    /// The lock of whoever writes a container's log.
+    pub fn monitor_lock(&self, name: &ContainerName) -> PathBuf {
+        self.locks().join(format!("{name}.monitor"))
+    }
+
     /// The lock of what all containers share. Not among the containers' locks: `host` is a name too.
     pub fn host_lock(&self) -> PathBuf {
         self.run.join("host.lock")
@@ -161,5 +191,27 @@ impl Paths {
     /// What was set up of the host's network since the last boot, and where.
     pub fn network_record(&self) -> PathBuf {
         self.run.join("network.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_state_directory_has_a_run_directory_of_its_own() {
+        let default = Paths::choose(None, None);
+        assert_eq!((default.root(), default.run()), (Path::new(DEFAULT_ROOT), Path::new(DEFAULT_RUN)));
+        assert_eq!(Paths::choose(Some("/var/lib/appcontainers/".into()), None), default);
+        let other = Paths::choose(Some("/srv/a".into()), None);
+        assert_eq!(other.run(), Path::new(&format!("{DEFAULT_RUN}-{}", other.tag())));
+        assert_eq!(Paths::choose(Some("/srv/./a/".into()), None), other);
+        assert_eq!(Paths::choose(Some("/srv/a".into()), Some("/run/x".into())).run(), Path::new("/run/x"));
+    }
+
+    #[test]
+    fn a_relative_directory_is_made_absolute() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(Paths::choose(Some("state".into()), None).root(), here.join("state"));
     }
 }

@@ -12,13 +12,12 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{self, ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
+    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
     doctor::{self, Check},
     error::io_error,
-    image::{Kind, Manifest, Store},
+    image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
-    runtime::{self, RuntimeError},
-    session,
+    runtime, session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
     state::ContainerLock,
@@ -117,9 +116,7 @@ impl Service {
     pub fn provision_with(&self, options: &ProvisionOptions) -> Result<Container, Error> {
         self.prepare()?;
         let manifest = match &options.base {
-            Some(name) => {
-                self.store().find(Kind::Base, name)?.ok_or_else(|| Error::UnknownBase { name: name.clone() })?
-            }
+            Some(name) => self.store().find(Kind::Base, name)?.ok_or_else(|| no_base(name))?,
             None => self.default_base()?,
         };
         let new = NewContainer {
@@ -162,14 +159,7 @@ impl Service {
 
     /// A container by name.
     pub fn container(&self, name: &ContainerName) -> Result<Container, Error> {
-        match Container::open(&self.paths, name) {
-            // It may be the new name of one whose renaming was not completed.
-            Err(Error::Runtime(RuntimeError::NoContainer { .. })) => {
-                container::complete_renamings(&self.paths, false)?;
-                Container::open(&self.paths, name)
-            }
-            opened => opened,
-        }
+        Container::open(&self.paths, name)
     }
 
     /// The container that this session's commands are for unless they name another; none if it is gone.
@@ -185,7 +175,6 @@ impl Service {
 
     /// All containers, by name.
     pub fn containers(&self) -> Result<Vec<ContainerDetails>, Error> {
-        container::complete_renamings(&self.paths, false)?;
         let records = self.records()?;
         if records.is_empty() {
             return Ok(Vec::new());
@@ -233,17 +222,22 @@ impl Service {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io_error("list", &directory)(error)),
         };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok());
         // One that is being made has a directory and no record yet.
         let mut records = Vec::new();
         for name in names {
             if let Some(record) = ContainerRecord::load(&self.paths, &name)?
                 && !runtime::is_gone(&self.paths, &record)?
             {
+                if record.name != name {
+                    complete_renaming_of(&self.paths, &name)?;
+                }
                 records.push(record);
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
+        // One that is being renamed may be seen under both names.
+        records.dedup_by(|one, other| one.name == other.name);
         Ok(records)
     }
 
@@ -264,5 +258,14 @@ impl Service {
 
     pub(crate) fn store(&self) -> Store {
         Store::new(self.paths.clone())
+    }
+}
+
+/// Why there is no base `name`: nobody has built it, or nobody can.
+fn no_base(name: &ImageName) -> Error {
+    let name = name.clone();
+    match Recipe::find(name.as_str()) {
+        Ok(_) => Error::BaseNotBuilt { name },
+        Err(_) => Error::UnknownBase { name },
     }
 }

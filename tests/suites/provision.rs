@@ -13,7 +13,7 @@ fn a_fresh_host_needs_no_other_command() {
         let name = done.succeeds();
         // The name alone, so that a script can take it.
         assert_eq!(name.lines().count(), 1);
-        assert_eq!(host.containers(), [name.clone()]);
+        assert_eq!(host.containers(), std::slice::from_ref(&name));
         assert_eq!(host.in_container(&name, ["cat", "/etc/hostname"]).succeeds(), name);
         let found = host.inspect(&name);
         for field in ["ip", "mac", "id_range", "hostname", "created"] {

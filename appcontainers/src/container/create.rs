@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind, monitor};
+use super::{Container, ContainerRecord, OverlayKind, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -60,15 +60,33 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
             Some(name) => name.clone(),
             None => random_name(new.manifest),
         };
+        if ContainerRecord::load(paths, &name)?.is_some() {
+            // It may have gone with its stop, or with a reboot, and only its name be left.
+            recover(paths, &ContainerLock::acquire(paths, &name)?)?;
+        }
         let lock = ContainerLock::acquire(paths, &name)?;
+        // Another container's files may still lie under this name.
+        rename::complete(paths, &lock)?;
         let host = HostLock::acquire(paths)?;
         let mut store = ReservationStore::open(paths, &host)?;
         match store.reserve(&name, options) {
             Ok(reservation) => return Ok((lock, reservation, store.reservations().settings().clone())),
             Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
+            Err(ReservationError::Taken { .. }) if is_orphan(paths, &lock)? => {
+                drop(host);
+                runtime::remove(paths, &lock)?;
+            }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether a command that was killed while it made or removed the container left only parts of it.
+pub(crate) fn is_orphan(paths: &Paths, lock: &ContainerLock) -> Result<bool, Error> {
+    let name = lock.name();
+    // In this order: a renaming that is completed in between has brought its record here.
+    let is_renamed = rename::is_target(paths, name)?;
+    Ok(!is_renamed && ContainerRecord::load(paths, name)?.is_none() && runtime::status(paths, name)?.can_start())
 }
 
 /// The image's name, shortened where it must be, and six random letters and digits.
@@ -104,6 +122,7 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         image,
         layers: new.manifest.layers.iter().map(|layer| layer.digest).collect(),
         overlay: new.overlay,
+        boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
         config: new.manifest.config.clone(),
     };

@@ -71,8 +71,11 @@ impl Container {
                 monitor::stop(&self.paths, &self.name, timeout)?;
             }
             // Waits for a start that is under way. Whoever gets the lock first after the end clears up.
-            let _lock = self.lock()?;
+            let lock = self.settle()?;
             if self.status()? != Status::Running {
+                if ContainerRecord::load(&self.paths, &self.name)?.is_none() {
+                    lock.remove()?;
+                }
                 return Ok(());
             }
         }
@@ -105,10 +108,10 @@ impl Container {
             // Without the lock: a command that works in the container and holds it ends with that.
             monitor::kill(&self.paths, &self.name)?;
         }
-        let lock = self.lock()?;
+        let lock = self.settle()?;
         match self.status()? {
             Status::Stopped | Status::Ended => {}
-            Status::Running | Status::Busy if !force => return Err(Error::MustBeStopped { name: self.name.clone() }),
+            Status::Running | Status::Busy if !force => return Err(Error::RemoveRunning { name: self.name.clone() }),
             // Another command has started it meanwhile.
             Status::Running | Status::Busy => monitor::end(&self.paths, &lock)?,
         }

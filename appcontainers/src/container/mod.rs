@@ -14,12 +14,12 @@ mod save;
 mod startup;
 
 pub use archive::ArchiveSource;
-pub(crate) use create::{NewContainer, create};
+pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
-pub(crate) use rename::complete_all as complete_renamings;
+pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
@@ -40,6 +40,9 @@ impl Container {
     /// A container that is there.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
+        if ContainerRecord::load(paths, name)?.is_none_or(|record| record.name != *name) {
+            rename::complete_all(paths)?;
+        }
         if runtime::is_gone(paths, &container.record()?)? {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
         }
@@ -61,6 +64,16 @@ impl Container {
 
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
+        let lock = self.settle()?;
+        if !lock.is_current()? {
+            return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
+        }
+        self.record()?;
+        Ok(lock)
+    }
+
+    /// As [`Container::lock`], also for a container that is gone: then the lock may be removed.
+    fn settle(&self) -> Result<ContainerLock, Error> {
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
         recover(&self.paths, &lock)?;
         Ok(lock)

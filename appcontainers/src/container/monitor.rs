@@ -12,7 +12,7 @@ use appcontainers_wire::client::FromClient;
 use crate::{
     ContainerName, Paths,
     process::{Connection, ConnectionError},
-    runtime::{self, ProcessIdentity, RuntimeError, StartMode, StartRecord, host_error, programs},
+    runtime::{self, ProcessIdentity, RuntimeError, StartMode, StartRecord, Status, host_error, programs},
     state::{ContainerLock, create_directory},
 };
 
@@ -113,7 +113,9 @@ pub(super) fn stop(paths: &Paths, name: &ContainerName, grace: Duration) -> Resu
 
 /// Kills the container's init, and with it everything in the container, and waits for its end.
 pub(super) fn kill(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
-    let Some(start) = StartRecord::load(paths, name)? else { return Ok(()) };
+    let Some(start) = StartRecord::load(paths, name)?.filter(|start| start.status() != Status::Ended) else {
+        return Ok(());
+    };
     let Some(init) = start.init else { return Ok(()) };
     if init.is_alive() {
         // Frozen processes die only when they are thawed.
@@ -128,6 +130,7 @@ pub(super) fn end(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeErro
     let name = lock.name();
     if let Some(start) = StartRecord::load(paths, name)?
         && start.init.is_none()
+        && start.status() != Status::Ended
     {
         kill_process(name, start.monitor)?;
     }
@@ -147,7 +150,8 @@ fn kill_process(name: &ContainerName, process: ProcessIdentity) -> Result<(), Ru
 
 /// Waits until the container's init has ended, if the container is in a start that has come so far.
 pub(super) fn wait_ended(paths: &Paths, name: &ContainerName, timeout: Duration) -> Result<(), RuntimeError> {
-    let Some(init) = StartRecord::load(paths, name)?.and_then(|start| start.init) else { return Ok(()) };
+    let start = StartRecord::load(paths, name)?.filter(|start| start.status() != Status::Ended);
+    let Some(init) = start.and_then(|start| start.init) else { return Ok(()) };
     match init.wait_end(timeout).map_err(host_error("wait for", "the container's init"))? {
         true => Ok(()),
         false => Err(RuntimeError::NotStopped { name: name.clone(), waited: timeout }),

@@ -38,6 +38,9 @@ pub struct ContainerRecord {
     pub layers: Vec<Digest>,
     /// Its writable layer.
     pub overlay: OverlayKind,
+    /// An ephemeral container's boot of the host: it is gone in the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// Whether an ephemeral container outlives its next stop: a restart is under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survives_stop: bool,

@@ -1,7 +1,7 @@
 //! Another name for a container. The record in the old directory says the new name first; from then on every
 //! command that locks the container completes the renaming.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use serde_json::Value;
 
@@ -12,8 +12,12 @@ use crate::{
     event,
     network::{ReservationError, ReservationStore, Reservations},
     runtime::{Status, overlay_dir},
+    session,
     state::{ContainerLock, Durability, HostLock},
 };
+
+/// How long another command may hold the new name. Bounded, or two that swap names would wait for each other.
+const NEW_NAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Container {
     /// Gives the container another name, and its host name with it unless that was chosen. It must be stopped.
@@ -26,7 +30,7 @@ impl Container {
             return Err(Error::MustBeStopped { name: self.name.clone() });
         }
         // Nobody may make a container of the new name meanwhile.
-        let _new_lock = ContainerLock::acquire(&self.paths, &new)?;
+        let _new_lock = ContainerLock::acquire_within(&self.paths, &new, NEW_NAME_TIMEOUT)?;
         if Reservations::read(&self.paths)?.get(&new).is_some() {
             return Err(ReservationError::Taken { name: new }.into());
         }
@@ -42,10 +46,46 @@ impl Container {
     }
 }
 
+/// Completes every renaming that was killed. One that a command is busy with is left to it.
+pub(super) fn complete_all(paths: &Paths) -> Result<(), Error> {
+    half_renamed(paths)?.iter().try_for_each(|(old, _)| complete_of(paths, old))
+}
+
+/// Completes the renaming of the container that was `old`, unless a command is busy with it.
+pub(crate) fn complete_of(paths: &Paths, old: &ContainerName) -> Result<(), Error> {
+    match ContainerLock::try_acquire(paths, old)? {
+        Some(lock) => complete(paths, &lock),
+        None => Ok(()),
+    }
+}
+
+/// Whether a renaming to this name has begun and is not completed.
+pub(super) fn is_target(paths: &Paths, name: &ContainerName) -> Result<bool, Error> {
+    Ok(half_renamed(paths)?.iter().any(|(_, new)| new == name))
+}
+
+/// Containers whose record has another name than their directory: that one, and the record's.
+fn half_renamed(paths: &Paths) -> Result<Vec<(ContainerName, ContainerName)>, Error> {
+    let directory = paths.containers();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("list", &directory))?,
+    };
+    let mut found = Vec::new();
+    for old in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok()) {
+        if let Some(record) = ContainerRecord::load(paths, &old)?
+            && record.name != old
+        {
+            found.push((old, record.name));
+        }
+    }
+    Ok(found)
+}
+
 /// Completes a renaming that a command began and did not end.
 pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     let old = lock.name();
-    let Some(mut record) = ContainerRecord::load(paths, old)? else { return Ok(()) };
+    let Some(record) = ContainerRecord::load(paths, old)? else { return Ok(()) };
     let new = &record.name;
     if new == old {
         return Ok(());
@@ -55,17 +95,12 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
         match ReservationStore::open(paths, &host)?.rename(old, new, Durability::Durable) {
             Ok(_) => event::note(paths, old, "rename", &[("to", Value::from(new.as_str()))]),
             Err(ReservationError::Unknown { .. }) => {}
-            // Somebody took the name when the command that wanted it had been killed: the old one stays.
-            Err(ReservationError::Taken { .. }) => {
-                if record.hostname == Hostname::of(new) {
-                    record.hostname = Hostname::of(old);
-                }
-                record.name = old.clone();
-                return Ok(record.store(paths)?);
-            }
+            // The command was killed before it had the new name, and another container has it now: back to the old one.
+            Err(ReservationError::Taken { .. }) => return take_back(paths, record, old),
             Err(error) => return Err(error.into()),
         }
     }
+    session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
     for (from, to) in [
         (overlay_dir(paths, old, record.overlay), overlay_dir(paths, new, record.overlay)),
         (paths.container(old), paths.container(new)),
@@ -77,23 +112,61 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
     Ok(())
 }
 
-/// Completes all renamings that were begun and not ended. Returns both names of those that can't be completed now: a
-/// command is at it, or `look_only` asks to change nothing.
-pub(crate) fn complete_all(paths: &Paths, look_only: bool) -> Result<Vec<ContainerName>, Error> {
-    let mut under_way = Vec::new();
-    let directory = paths.containers();
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(under_way),
-        Err(error) => return Err(io_error("list", &directory)(error)),
-    };
-    for old in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok()) {
-        let Some(record) = ContainerRecord::load(paths, &old)?.filter(|record| record.name != old) else { continue };
-        let lock = if look_only { None } else { ContainerLock::try_acquire(paths, &old)? };
-        match lock {
-            Some(lock) => complete(paths, &lock)?,
-            None => under_way.extend([old, record.name]),
-        }
+fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) -> Result<(), Error> {
+    if record.hostname == Hostname::of(&record.name) {
+        record.hostname = Hostname::of(old);
     }
-    Ok(under_way)
+    record.name = old.clone();
+    Ok(record.store(paths)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        container::OverlayKind,
+        image::{BaseReference, Digest, ImageConfig},
+        network::{IdPool, PoolSettings, ReserveOptions},
+        setup,
+        state::create_directory,
+    };
+
+    #[test]
+    fn a_renaming_that_was_killed_early_goes_back_when_another_container_has_the_new_name() {
+        let place = tempfile::tempdir().unwrap();
+        let paths = Paths::new(place.path().join("root"), place.path().join("run"));
+        for (path, mode) in setup::layout(&paths) {
+            create_directory(&path, mode).unwrap();
+        }
+        let [old, new]: [ContainerName; 2] = ["old", "new"].map(|name| name.parse().unwrap());
+        {
+            let host = HostLock::acquire(&paths).unwrap();
+            let id_pool = IdPool { base: 1 << 30, count: 1 << 20 };
+            let settings = PoolSettings::new("10.1.0.0/24".parse().unwrap(), id_pool);
+            let mut store = ReservationStore::create(&paths, &host, settings).unwrap();
+            for name in [&old, &new] {
+                store.reserve(name, ReserveOptions { privileged: true, durability: Durability::Volatile }).unwrap();
+            }
+        }
+        fs::create_dir(paths.container(&old)).unwrap();
+        let image = BaseReference { name: "busybox".parse().unwrap(), digest: Digest::of(b"") };
+        let record = ContainerRecord {
+            name: new.clone(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            hostname: Hostname::of(&new),
+            privileged: true,
+            base: image.clone(),
+            image,
+            layers: Vec::new(),
+            overlay: OverlayKind::Raw,
+            boot: None,
+            survives_stop: false,
+            config: ImageConfig::default(),
+        };
+        record.store_in(&paths, &old).unwrap();
+        complete(&paths, &ContainerLock::acquire(&paths, &old).unwrap()).unwrap();
+        let record = ContainerRecord::load(&paths, &old).unwrap().unwrap();
+        assert_eq!((record.name, record.hostname), (old.clone(), Hostname::of(&old)));
+        assert!(Reservations::read(&paths).unwrap().get(&old).is_some());
+    }
 }

@@ -157,6 +157,7 @@ mod tests {
                 image: image.clone(),
                 layers: Vec::new(),
                 overlay: OverlayKind::Raw,
+                boot: None,
                 survives_stop: false,
                 config: ImageConfig::default(),
             };

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -13,7 +13,10 @@ use appcontainers_wire::{
 };
 use rustix::event::{PollFd, PollFlags};
 
-use super::{Connection, ConnectionError};
+use super::{
+    Connection, ConnectionError,
+    passing::{WriteError, pass_signals_on, tell, write_all},
+};
 use crate::output::{LogError, LogReader};
 
 /// How often the monitor hears how far the log was read, in bytes.
@@ -165,14 +168,6 @@ impl Follower<'_> {
         }
     }
 
-    /// Says something to the monitor. That it has ended is learnt by reading: how the command ended may stand there.
-    fn tell(&mut self, message: &FromClient, payload: &[u8]) -> Result<(), RunError> {
-        match self.connection.send(message, payload) {
-            Err(ConnectionError::Ended) => Ok(()),
-            sent => Ok(sent?),
-        }
-    }
-
     fn pass_output_on(&mut self) -> Result<(), RunError> {
         while let Some(record) = self.log.next(self.logged)? {
             if record.header.process == self.process {
@@ -184,19 +179,20 @@ impl Follower<'_> {
                 if *broken {
                     continue;
                 }
-                match write_all(file, record.payload) {
+                match write_all(file, record.payload, &mut self.streams.signals, self.connection) {
                     Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                         *broken = true;
                         // As if the command itself had written to the closed pipe.
-                        self.tell(&FromClient::Signal { signal: SIGPIPE }, &[])?;
+                        tell(self.connection, &FromClient::Signal { signal: SIGPIPE }, &[])?;
                     }
-                    Err(source) => return Err(RunError::Output { stream, source }),
+                    Err(WriteError::Output(source)) => return Err(RunError::Output { stream, source }),
+                    Err(WriteError::Other(error)) => return Err(error),
                 }
             }
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
                 self.told = self.log.position();
-                self.tell(&FromClient::Consumed { position: self.told }, &[])?;
+                tell(self.connection, &FromClient::Consumed { position: self.told }, &[])?;
             }
         }
         Ok(())
@@ -232,7 +228,7 @@ impl Follower<'_> {
             self.pass_input_on()?;
         }
         if signal {
-            self.pass_signal_on()?;
+            pass_signals_on(&mut self.streams.signals, self.connection)?;
         }
         Ok(())
     }
@@ -243,55 +239,22 @@ impl Follower<'_> {
         match stdin.read(&mut buffer) {
             Ok(0) => {
                 self.streams.stdin = None;
-                self.tell(&FromClient::StdinClose, &[])?;
+                tell(self.connection, &FromClient::StdinClose, &[])?;
             }
             Ok(read) => {
                 self.credit -= read as u64;
-                self.tell(&FromClient::Stdin, &buffer[..read])?;
+                tell(self.connection, &FromClient::Stdin, &buffer[..read])?;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(RunError::Input(error)),
         }
         Ok(())
     }
-
-    fn pass_signal_on(&mut self) -> Result<(), RunError> {
-        let Some(signals) = &self.streams.signals else { return Ok(()) };
-        let mut numbers = [0; 16];
-        match rustix::io::read(signals, &mut numbers) {
-            Ok(0) => self.streams.signals = None,
-            Ok(read) => {
-                for signal in &numbers[..read] {
-                    self.tell(&FromClient::Signal { signal: *signal }, &[])?;
-                }
-            }
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-            Err(errno) => return Err(RunError::Input(errno.into())),
-        }
-        Ok(())
-    }
-}
-
-/// Sends what a monitor that has ended need not hear: how the command ended may still be on its way from it.
-/// Writes all of it, also to a non-blocking file (a shell may have made ours so).
-fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                rustix::event::poll(&mut [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{io::Write as _, os::unix::net::UnixStream};
 
     use appcontainers_wire::{encode, frame};
 

@@ -8,7 +8,7 @@ use std::{fs, io, path::Path, time::Duration};
 use appcontainers_sys::mount;
 
 use super::{
-    RuntimeError, StartMode, StartRecord, Status, cgroup,
+    RuntimeError, StartMode, StartRecord, Status, boot, cgroup,
     error::host_error,
     rootfs::{is_mount_point_of_start, overlay_dir},
     start::start_cgroup,
@@ -31,7 +31,14 @@ pub(crate) const LXC_MONITOR_END: Duration = Duration::from_secs(10);
 /// another one is left alone. Returns the container's status afterwards.
 pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result<Status, RuntimeError> {
     let name = lock.name();
-    let Some(start) = StartRecord::load(paths, name)? else { return Ok(Status::Stopped) };
+    let Some(start) = StartRecord::load(paths, name)? else {
+        if let Some(record) = ContainerRecord::load(paths, name)?
+            && is_gone(paths, &record)?
+        {
+            remove(paths, lock)?;
+        }
+        return Ok(Status::Stopped);
+    };
     if only.is_some_and(|id| id != start.id) {
         return Ok(start.status());
     }
@@ -47,7 +54,8 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
         event::note(paths, name, "die", &[]);
     }
     let record = ContainerRecord::load(paths, name)?;
-    if record.is_some_and(|record| goes_with(&record, &start)) {
+    let is_of_this_boot = start.boot == boot::id();
+    if record.is_some_and(|record| goes_with(&record, &start) || (!is_of_this_boot && record.boot.is_some())) {
         remove(paths, lock)?;
     } else {
         remove_run_directory(paths, name)?;
@@ -55,10 +63,13 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     Ok(Status::Stopped)
 }
 
-/// Whether the container has gone with the end of its start: the reaper may still be busy with its files.
+/// Whether the container has gone with the end of its start, or of the host's: its files may still be there.
 pub(crate) fn is_gone(paths: &Paths, record: &ContainerRecord) -> Result<bool, StateError> {
     if record.overlay == OverlayKind::Raw {
         return Ok(false);
+    }
+    if record.boot.as_ref().is_some_and(|boot| *boot != boot::id()) {
+        return Ok(true);
     }
     let start = StartRecord::load(paths, &record.name)?;
     Ok(start.is_some_and(|start| goes_with(record, &start) && start.status() == Status::Ended))
@@ -74,15 +85,29 @@ pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), R
     cgroup::leave().map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
     let lock = ContainerLock::acquire(paths, name)?;
     finish(paths, &lock, Some(start_id))?;
+    if ContainerRecord::load(paths, name)?.is_none() {
+        // Removed, perhaps before this one asked for the lock: its file is of no use to anybody.
+        lock.remove()?;
+    }
     drop(lock);
     let cgroup = start_cgroup(paths, name, start_id);
     cgroup::remove_when_empty(&cgroup, LXC_MONITOR_END).map_err(host_error("remove cgroup", cgroup))
 }
 
-/// Removes a container that does not run: configuration, log, overlay, run directory and, last, its reservation.
+/// Removes a container that does not run: configuration, log, overlay, run directory, reservation and, last, the lock.
+/// With a lock that is removed already, it does nothing.
 pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
+    if !lock.is_current()? {
+        return Ok(());
+    }
     let name = lock.name();
     let directory = paths.container(name);
+    // What need not survive a power cut need not be removed for good either: holding the host's lock over a flush
+    // keeps all other commands waiting.
+    let durability = match ContainerRecord::load(paths, name) {
+        Ok(Some(record)) => record.overlay.durability(),
+        Ok(None) | Err(_) => Durability::Durable,
+    };
     gone::retire(&directory).map_err(host_error("remove", &directory))?;
     for kind in [OverlayKind::Raw, OverlayKind::Tmp] {
         remove_tree(&overlay_dir(paths, name, kind))?;
@@ -90,14 +115,14 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
     remove_run_directory(paths, name)?;
     session::forget(paths, Some(name)).map_err(host_error("forget the container in", paths.sessions()))?;
     let host = HostLock::acquire(paths)?;
-    match ReservationStore::open(paths, &host)?.release(name, Durability::Durable) {
-        Ok(()) => {
-            event::note(paths, name, "remove", &[]);
-            Ok(())
-        }
-        Err(ReservationError::Unknown { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    match ReservationStore::open(paths, &host)?.release(name, durability) {
+        Ok(()) => event::note(paths, name, "remove", &[]),
+        Err(ReservationError::Unknown { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
+    // Who waits for the lock looks whether its file is still there. From here on it excludes nobody.
+    remove_tree(&paths.monitor_lock(name))?;
+    Ok(lock.remove()?)
 }
 
 fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {

@@ -4,7 +4,7 @@ use std::{fs, os::fd::AsFd};
 
 use appcontainers_sys::{mount, userns};
 
-use super::{RuntimeError, error::host_error, layer_mount::mount_layer};
+use super::{RuntimeError, boot, error::host_error, layer_mount::mount_layer};
 use crate::{ContainerName, Paths, image::Digest, network::IdRange};
 
 /// An error that says what to do if `digest`, one of the container's layers, can't be shown with its ids.
@@ -15,7 +15,8 @@ pub(crate) fn check_id_mapping(
     range: IdRange,
 ) -> Result<(), RuntimeError> {
     let fit = paths.run().join("id-mapped-layers");
-    if fit.exists() {
+    let boot = boot::id();
+    if fs::read_to_string(&fit).is_ok_and(|tried| tried == boot) {
         return Ok(());
     }
     let layer = mount_layer(paths, name, digest)?;
@@ -27,5 +28,5 @@ pub(crate) fn check_id_mapping(
         return Err(RuntimeError::NoIdMappedLayers { name: name.clone(), digest: *digest, source });
     }
     drop(layer);
-    fs::write(&fit, "").map_err(host_error("write", fit))
+    fs::write(&fit, boot).map_err(host_error("write", fit))
 }

@@ -176,7 +176,8 @@ impl LxcConfig {
         lines.mount(format_args!("{} dev/.appc/agent none bind,ro,create=file", escape(&self.agent)));
         lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", escape(&self.agent_socket_dir)));
         for (source, target) in &self.files {
-            lines.mount(format_args!("{} {} none bind,ro,create=file", escape(source), escape(target)));
+            // Optional: LXC refuses a symbolic link on the way, and a container may have made one of its /etc/resolv.conf.
+            lines.mount(format_args!("{} {} none bind,ro,create=file,optional", escape(source), escape(target)));
         }
         for path in MASKED_FILES {
             lines.mount(format_args!("/dev/null {path} none bind,ro,optional"));
@@ -262,7 +263,7 @@ mod tests {
             "lxc.cgroup.pids.max = 100",
             "lxc.prlimit.nofile = 1024:4096",
             "lxc.net.0.ipv4.address = 10.213.0.2/32",
-            "lxc.mount.entry = /run/a\\040b/hosts etc/hosts none bind,ro,create=file 0 0",
+            "lxc.mount.entry = /run/a\\040b/hosts etc/hosts none bind,ro,create=file,optional 0 0",
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }

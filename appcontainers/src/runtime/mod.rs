@@ -1,5 +1,6 @@
 //! Starting a container and clearing up after it.
 
+pub(crate) mod boot;
 pub(crate) mod cgroup;
 mod error;
 mod finish;

@@ -16,7 +16,7 @@ use rand::Rng;
 use rustix::process::{Resource, getrlimit};
 
 use super::{
-    ProcessIdentity, RuntimeError, StartMode, StartRecord, cgroup,
+    ProcessIdentity, RuntimeError, StartMode, StartRecord, boot, cgroup,
     error::host_error,
     lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
     programs, rootfs, start_files,
@@ -67,14 +67,18 @@ pub fn begin(
     let monitor =
         ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
-    let record = StartRecord { id, mode, monitor, init: None, cgroup, host_interface };
+    let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface };
     record.store(paths, name)?;
 
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;
     let agent = show_agent(&directory)?;
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
-    let files = start_files::render(paths, container, reservation, settings, &directory)?;
+    let files = match mode {
+        StartMode::Full => start_files::render(paths, container, reservation, settings, &directory)?,
+        // An archive may hold the very files over which these are shown.
+        StartMode::Files => Vec::new(),
+    };
     let log = directory.join("lxc.log");
     let _ = fs::remove_file(&log);
     let config = LxcConfig {
@@ -118,12 +122,6 @@ impl Starting {
             name: self.name.clone(),
             said: logged_errors(&self.directory.join("lxc.log")).unwrap_or_else(|| error.to_string()),
         })?;
-        // What runs in the container may be killed when memory runs out (the agent takes this back for its commands),
-        // but not what would tell of it.
-        let score = format!("/proc/{}/oom_score_adj", started.init_pid.as_raw_nonzero());
-        if let Err(error) = fs::write(&score, "-1000") {
-            tracing::warn!(name = %self.name, %error, "cannot keep the agent alive when memory runs out");
-        }
         self.record.init = ProcessIdentity::of(started.init_pid);
         self.record.store(paths, &self.name)?;
         if self.record.mode == StartMode::Full {

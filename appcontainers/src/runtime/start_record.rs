@@ -11,6 +11,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::boot;
 use crate::{
     ContainerName, Paths,
     state::{Durability, StateError, Versioned, read, write},
@@ -101,6 +102,8 @@ impl ProcessIdentity {
 pub struct StartRecord {
     /// Tells this start from all others of this container.
     pub id: String,
+    /// The boot of the host in which it was. The directory of this record should not survive one, but may.
+    pub boot: String,
     /// What for.
     pub mode: StartMode,
     /// The monitor.
@@ -169,6 +172,9 @@ impl StartRecord {
 
     /// Whether the container runs in this start.
     pub fn status(&self) -> Status {
+        if self.boot != boot::id() {
+            return Status::Ended;
+        }
         match (self.init, self.mode) {
             (Some(init), StartMode::Full) if init.is_alive() => Status::Running,
             (Some(init), StartMode::Files) if init.is_alive() => Status::Busy,
@@ -197,5 +203,22 @@ mod tests {
         let identity = ProcessIdentity::of(pid);
         child.wait().unwrap();
         assert!(identity.is_none_or(|identity| !identity.is_alive()));
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_boot_lives_whatever_has_its_pid_now() {
+        let own = ProcessIdentity::own().unwrap();
+        let mut start = StartRecord {
+            id: "1".to_owned(),
+            boot: boot::id(),
+            mode: StartMode::Full,
+            monitor: own,
+            init: Some(own),
+            cgroup: "a/b".to_owned(),
+            host_interface: None,
+        };
+        assert_eq!(start.status(), Status::Running);
+        start.boot = "another".to_owned();
+        assert_eq!(start.status(), Status::Ended);
     }
 }

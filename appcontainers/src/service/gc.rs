@@ -59,7 +59,6 @@ impl Service {
 
     /// Names under which anything of a container is left, that has no configuration.
     fn collect_containers(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
-        container::complete_renamings(&self.paths, dry_run)?;
         let mut names: HashSet<ContainerName> = HashSet::new();
         let reserved = match Reservations::read(&self.paths) {
             Ok(reservations) => reservations.list().iter().map(|reservation| reservation.name.clone()).collect(),
@@ -89,23 +88,23 @@ impl Service {
         names.sort();
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
-            if !dry_run {
-                container::recover(&self.paths, &lock)?;
-            }
-            let there = ContainerRecord::load(&self.paths, &name)?.is_some();
-            let runs = runtime::status(&self.paths, &name)?.can_start();
-            if there || !runs {
-                continue;
-            }
-            // What of a container has its new name already looks the same.
-            if container::complete_renamings(&self.paths, true)?.contains(&name) {
-                continue;
+            match ContainerRecord::load(&self.paths, &name)? {
+                Some(record) if !runtime::is_gone(&self.paths, &record)? => {
+                    if !dry_run {
+                        container::recover(&self.paths, &lock)?;
+                    }
+                    continue;
+                }
+                Some(_) => {}
+                None if container::is_orphan(&self.paths, &lock)? => {}
+                None => continue,
             }
             let bytes = disk::usage(&self.paths.container(&name))
                 + disk::usage(&self.paths.raw_overlays().join(name.as_str()))
                 + disk::usage(&self.paths.tmp_overlays().join(name.as_str()));
             garbage.push(Garbage { kind: "container", name: name.to_string(), bytes });
             if !dry_run {
+                container::recover(&self.paths, &lock)?;
                 runtime::remove(&self.paths, &lock)?;
             }
         }

@@ -85,9 +85,19 @@ impl ContainerLock {
         self.file.file.try_clone().map(OwnedFd::from).map_err(|source| LockError::Lock { path, source })
     }
 
-    /// Unlocks and removes the lock's file: for a container that is gone.
-    pub fn remove(self) -> Result<(), LockError> {
-        let path = self.file.path;
+    /// Whether this lock still excludes others: not once its file is removed.
+    pub fn is_current(&self) -> Result<bool, LockError> {
+        let path = &self.file.path;
+        is_at(&self.file.file, path).map_err(|source| LockError::Lock { path: path.clone(), source })
+    }
+
+    /// Removes the lock's file, for a container that is gone: from now on this lock excludes nobody. Twice is harmless.
+    pub fn remove(&self) -> Result<(), LockError> {
+        if !self.is_current()? {
+            // What is there may be the lock of a new container of this name.
+            return Ok(());
+        }
+        let path = self.file.path.clone();
         fs::remove_file(&path).map_err(|source| LockError::Lock { path, source })
     }
 }
@@ -272,10 +282,23 @@ mod tests {
             }
         });
         first.remove().unwrap();
+        assert!(!first.is_current().unwrap());
+        drop(first);
         receiver.recv().unwrap();
         let second = waiter.join().unwrap();
         assert!(is_at(&second.file.file, &paths.container_lock(&name)).unwrap());
         flock(&waiting_file, FlockOperation::NonBlockingLockExclusive).unwrap();
         assert!(ContainerLock::try_acquire(&paths, &name).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_removes_no_other() {
+        let (_place, paths) = place();
+        let name: ContainerName = "a".parse().unwrap();
+        let first = ContainerLock::acquire(&paths, &name).unwrap();
+        first.remove().unwrap();
+        let second = ContainerLock::acquire(&paths, &name).unwrap();
+        first.remove().unwrap();
+        assert!(second.is_current().unwrap());
     }
 }

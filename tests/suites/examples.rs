@@ -1,0 +1,1 @@
+//! The examples and the demo do what they say, and leave nothing.
