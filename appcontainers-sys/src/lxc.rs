@@ -10,9 +10,11 @@ use std::{
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fd::AsFd,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -72,6 +74,21 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
 }
 
 impl Starting {
+    /// Whether [`Starting::wait`] would wait no more; waits for that, but at most `timeout`.
+    pub fn is_over_within(&self, timeout: Duration) -> io::Result<bool> {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.answer, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives the start up: liblxc is called off. LXC's monitor and what it has started live on, in their cgroup.
+    pub fn abandon(self) -> io::Result<()> {
+        self.child.kill()
+    }
+
     /// Waits until the container's init runs; an error holds what liblxc said.
     pub fn wait(self) -> io::Result<Started> {
         let mut bytes = [0; 4096];

@@ -226,12 +226,18 @@ impl Service {
         // One that is being made has a directory and no record yet.
         let mut records = Vec::new();
         for name in names {
-            if let Some(record) = ContainerRecord::load(&self.paths, &name)?
+            let load = |name| ContainerRecord::load(&self.paths, name);
+            let record = match load(&name)? {
+                // It has the new name afterwards, or its old one again.
+                Some(record) if record.name != name => {
+                    complete_renaming_of(&self.paths, &name)?;
+                    load(&name)?.map_or_else(|| load(&record.name), |record| Ok(Some(record)))?
+                }
+                record => record,
+            };
+            if let Some(record) = record
                 && !runtime::is_gone(&self.paths, &record)?
             {
-                if record.name != name {
-                    complete_renaming_of(&self.paths, &name)?;
-                }
                 records.push(record);
             }
         }
