@@ -586,6 +586,7 @@ fn a_start_of_which_any_process_is_killed_anywhere_leaves_nothing() {
                     "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
                     monitor.display()
                 );
+                eprintln!("killed at {name} {count}");
                 let wrapper = directory.join("appc-monitor");
                 fs::write(&wrapper, script).unwrap();
                 fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
