@@ -71,6 +71,8 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
             recover(paths, &ContainerLock::acquire(paths, &name)?)?;
         }
         let lock = ContainerLock::acquire(paths, &name)?;
+        // Another container's files may still lie under this name.
+        rename::complete(paths, &lock)?;
         let host = HostLock::acquire(paths)?;
         let mut store = ReservationStore::open(paths, &host)?;
         match store.reserve(&name, options) {

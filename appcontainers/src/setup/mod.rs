@@ -105,7 +105,7 @@ pub enum SetupError {
     #[error(transparent)]
     State(#[from] StateError),
     /// Setup can't be undone under containers.
-    #[error("{count} of this host's containers remain, {first} one of them; remove them first (`appc ls` lists them)")]
+    #[error("{count} of this host's containers remain, {first} one of them; remove them first: appc ls, appc rm NAME")]
     ContainersExist {
         /// How many.
         count: usize,
