@@ -15,7 +15,7 @@ use crate::{
     container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
     doctor::{self, Check},
     error::io_error,
-    image::{Kind, Manifest, Store},
+    image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
     runtime, session,
     setup::{self, Change, SetupOptions},
@@ -116,9 +116,7 @@ impl Service {
     pub fn provision_with(&self, options: &ProvisionOptions) -> Result<Container, Error> {
         self.prepare()?;
         let manifest = match &options.base {
-            Some(name) => {
-                self.store().find(Kind::Base, name)?.ok_or_else(|| Error::UnknownBase { name: name.clone() })?
-            }
+            Some(name) => self.store().find(Kind::Base, name)?.ok_or_else(|| no_base(name))?,
             None => self.default_base()?,
         };
         let new = NewContainer {
@@ -260,5 +258,14 @@ impl Service {
 
     pub(crate) fn store(&self) -> Store {
         Store::new(self.paths.clone())
+    }
+}
+
+/// Why there is no base `name`: nobody has built it, or nobody can.
+fn no_base(name: &ImageName) -> Error {
+    let name = name.clone();
+    match Recipe::find(name.as_str()) {
+        Ok(_) => Error::BaseNotBuilt { name },
+        Err(_) => Error::UnknownBase { name },
     }
 }

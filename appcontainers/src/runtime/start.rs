@@ -122,12 +122,6 @@ impl Starting {
             name: self.name.clone(),
             said: logged_errors(&self.directory.join("lxc.log")).unwrap_or_else(|| error.to_string()),
         })?;
-        // What runs in the container may be killed when memory runs out (the agent takes this back for its commands),
-        // but not what would tell of it.
-        let score = format!("/proc/{}/oom_score_adj", started.init_pid.as_raw_nonzero());
-        if let Err(error) = fs::write(&score, "-1000") {
-            tracing::warn!(name = %self.name, %error, "cannot keep the agent alive when memory runs out");
-        }
         self.record.init = ProcessIdentity::of(started.init_pid);
         self.record.store(paths, &self.name)?;
         if self.record.mode == StartMode::Full {

@@ -106,7 +106,7 @@ pub enum SetupError {
     #[error(transparent)]
     State(#[from] StateError),
     /// Setup can't be undone under containers.
-    #[error("container {first}, one of {count}, is still here; remove them first: appc ls, appc rm")]
+    #[error("{count} of this host's containers remain, {first} one of them; remove them first: appc ls, appc rm NAME")]
     ContainersExist {
         /// How many.
         count: usize,
