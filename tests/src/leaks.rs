@@ -35,8 +35,9 @@ pub(crate) fn clean_up(paths: &Paths) -> Vec<String> {
 fn outside(paths: &Paths) -> Vec<String> {
     let cgroups = cgroups(paths).into_iter().map(|directory| format!("cgroup {}", directory.display()));
     let devices = loop_devices(paths).into_iter().map(|(device, file)| format!("loop device {device} of {file}"));
-    let locks = locks_of_lxc(paths);
-    let locks = locks.exists().then(|| format!("directory {}", locks.display()));
+    // The directory itself is there for those of another installation below it.
+    let locks = fs::read_dir(locks_of_lxc(paths)).into_iter().flatten().flatten();
+    let locks = locks.map(|entry| format!("directory {}", entry.path().display()));
     cgroups.chain(devices).chain(locks).collect()
 }
 
