@@ -36,6 +36,11 @@ pub struct StartRequest {
     pub config: PathBuf,
 }
 
+/// The directory that liblxc makes for locks of containers below `lxc_path`, and never removes.
+pub fn lock_directory(lxc_path: &Path) -> PathBuf {
+    Path::new("/run/lxc/lock").join(lxc_path.strip_prefix("/").unwrap_or(lxc_path))
+}
+
 /// A container that LXC has started.
 #[derive(Debug)]
 pub struct Started {
@@ -163,4 +168,14 @@ fn start_here(request: &StartRequest) -> Result<Pid, String> {
 
 fn path(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("a NUL in {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lxcs_locks_are_below_its_own_directory() {
+        assert_eq!(lock_directory(Path::new("/run/a/b")), Path::new("/run/lxc/lock/run/a/b"));
+    }
 }

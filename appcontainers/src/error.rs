@@ -49,7 +49,9 @@ pub enum Error {
         name: ContainerName,
     },
     /// A container that runs is only removed by force.
-    #[error("container {name} is running; stop it first, or remove it all the same: appc rm -f {name}")]
+    #[error(
+        "container {name} is running; stop it first (appc stop {name}), or remove it all the same: appc rm -f {name}"
+    )]
     RemoveRunning {
         /// The container.
         name: ContainerName,

@@ -81,12 +81,8 @@ impl Installation {
     /// Waits until nothing of earlier starts is left.
     pub(crate) fn wait_cleared_up(&self) -> anyhow::Result<()> {
         let until = Instant::now() + CLEAR_UP;
-        let hierarchies = fs::read_dir("/sys/fs/cgroup").context("cannot list the cgroup hierarchies")?.flatten();
-        let cgroup = format!("appcontainers-{}", self.paths.tag());
-        let places: Vec<_> = hierarchies
-            .map(|entry| entry.path().join(&cgroup))
-            .chain([Path::new("/sys/fs/cgroup").join(&cgroup), self.paths.run().join("containers")])
-            .collect();
+        let mut places = cgroup_places(&self.paths)?;
+        places.push(self.paths.run().join("containers"));
         while let Some(place) = places.iter().find(|place| has_directory(place)) {
             if Instant::now() >= until {
                 bail!("{} is not cleared up within {} s", place.display(), CLEAR_UP.as_secs());
@@ -112,6 +108,28 @@ impl Installation {
     pub(crate) fn run_directory(&self, container: &str) -> anyhow::Result<PathBuf> {
         Ok(self.paths.container_run(&container.parse::<ContainerName>()?))
     }
+}
+
+impl Drop for Installation {
+    /// The rest of it goes with the sandbox.
+    fn drop(&mut self) {
+        let places = cgroup_places(&self.paths).unwrap_or_default();
+        for place in places.into_iter().filter(|place| place.is_dir()) {
+            if let Err(error) = fs::remove_dir(&place) {
+                eprintln!("cannot remove {}: {error}", place.display());
+            }
+        }
+    }
+}
+
+/// An installation's cgroup in every hierarchy.
+fn cgroup_places(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
+    let mount = Path::new("/sys/fs/cgroup");
+    let cgroup = format!("appcontainers-{}", paths.tag());
+    let hierarchies = fs::read_dir(mount).context("cannot list the cgroup hierarchies")?.flatten();
+    // A link is a second name for a hierarchy.
+    let hierarchies = hierarchies.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(hierarchies.map(|entry| entry.path().join(&cgroup)).chain([mount.join(&cgroup)]).collect())
 }
 
 fn has_directory(path: &Path) -> bool {

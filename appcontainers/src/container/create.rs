@@ -39,6 +39,12 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     });
     match made {
         Ok(()) => {
+            if new.privileged {
+                tracing::warn!(
+                    "{} has no user namespace: root in it is root on this host, held back by capabilities alone",
+                    container.name()
+                );
+            }
             let image = Value::from(new.manifest.name.as_str());
             event::note(paths, container.name(), "create", &[("image", image)]);
             Ok(container)

@@ -42,6 +42,7 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> 
     for name in &names {
         ours.appc(&["rm", "-f", name])?;
     }
+    ours.wait_cleared_up()?;
     let marginal = |part: fn(&Usage) -> f64| (part(&all) - part(&at_half)) / (CONTAINERS / 2) as f64;
     let theirs = Quantity::Bytes(BUDGET_BYTES);
     let mut add = |what, part, target| {

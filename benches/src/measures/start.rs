@@ -60,6 +60,29 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missin
     if let Some(lxc) = &lxc {
         in_a_row(&ours, lxc, table)?;
     }
+    if let Some(podman) = &podman {
+        in_running(&ours, podman, table)?;
+    }
+    Ok(())
+}
+
+/// A command in a container that runs already.
+fn in_running(ours: &Installation, podman: &Podman, table: &mut Table) -> anyhow::Result<()> {
+    ours.appc(&["start", "model"])?;
+    podman.time_run("start", &["--detach", "--name", "model", IMAGE, "/bin/sleep", "600"])?;
+    let ours_in_running = || ours.timed(&["-c", "model", "run", "--", "true"]);
+    let theirs_in_running = || podman.timed("start", &["exec", "model", "/bin/true"]);
+    let medians = in_turns(ROUNDS, &mut [Box::new(ours_in_running), Box::new(theirs_in_running)])?;
+    ours.appc(&["stop", "model"])?;
+    podman.podman("start", &["rm", "--force", "--time", "0", "model"])?;
+    ours.wait_cleared_up()?;
+    table.add(&Row {
+        what: "`appc -c NAME run -- true` in a container that runs",
+        ours: Quantity::Time(medians[0]),
+        beside: "podman exec",
+        theirs: Quantity::Time(medians[1]),
+        target: None,
+    });
     Ok(())
 }
 
