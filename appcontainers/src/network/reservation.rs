@@ -35,8 +35,10 @@ use crate::{
     state::{Durability, HostLock, StateError},
 };
 
-/// The journal is folded when it is longer than the snapshot, and than this.
+/// The journal is folded when it is longer than this, and than an eighth of the snapshot: everyone who reads the
+/// reservations reads both, and an entry of the journal takes twice as long as a record of the snapshot.
 const FOLD_AT_LEAST_BYTES: u64 = 64 * 1024;
+const FOLD_AT_SHARE: u64 = 8;
 
 /// What one container holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -426,7 +428,7 @@ impl<'lock> ReservationStore<'lock> {
         self.journal.append(&entry, durability)?;
         // It was checked against what is there before it was written.
         let _ = self.all.apply(&entry);
-        if self.journal.length() > FOLD_AT_LEAST_BYTES.max(self.snapshot_bytes)
+        if self.journal.length() > FOLD_AT_LEAST_BYTES.max(self.snapshot_bytes / FOLD_AT_SHARE)
             && let Err(error) = self.fold()
         {
             // The change is made all the same; the next one tries again.
