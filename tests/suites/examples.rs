@@ -96,14 +96,20 @@ fn the_librarys_examples_say_what_went_wrong() {
 
 /// Runs the demo where nobody else writes: `/tmp`, `/var/lib` and `/run` are empty and its own. Gives what it said.
 fn demo(host: &Host, own_network: bool) -> String {
-    let script = repository().join("examples/demo.sh");
+    // Where the empty directories hide nothing: the repository may be below one of them.
+    let (script, programs) = (host.file("demo.sh"), host.file("programs"));
+    fs::copy(repository().join("examples/demo.sh"), &script).unwrap();
+    fs::create_dir(&programs).unwrap();
+    for program in ["appc", "appc-monitor", "appc-agent"] {
+        fs::copy(host.programs().join(program), programs.join(program)).unwrap();
+    }
     let line = "for directory in /tmp /var/lib /run; do mount -t tmpfs -o mode=0755 tmpfs $directory || exit; done
         \"$0\" || exit
         find /tmp /var/lib /run -name '*appcontainers*' > \"$1\"/left
         find /sys/fs/cgroup -maxdepth 2 > \"$1\"/cgroups";
     let mut command = host.command("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", line]).arg(script).arg(host.file(""));
-    command.env("APPC_BIN_DIR", host.programs());
+    command.env("APPC_BIN_DIR", programs);
     command.env("HOST", if own_network { "" } else { "1" }).env_remove("APPC_ROOT").env_remove("APPC_RUN");
     let said = host.start_command(command, LIMIT * 2).wait().succeeds();
     assert_eq!(fs::read_to_string(host.file("left")).unwrap(), "");
