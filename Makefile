@@ -9,9 +9,9 @@ TRIPLE     := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Packages by what needs them; `a|b` is the first of the two that the distribution has.
-BUILD_PACKAGES := g++ make cmake pkg-config libclang-dev lxc-dev|liblxc-dev libsquashfs-dev
-RUN_PACKAGES   := iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap tar gzip zstd xz-utils
-TEST_PACKAGES  := python3 util-linux e2fsprogs procps iputils-ping
+BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev
+RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils
+TEST_PACKAGES  := python3 util-linux e2fsprogs procps libcap2-bin
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 
 .DEFAULT_GOAL := help
@@ -122,9 +122,10 @@ bench: deps deps-bench build ## This project beside its peers; needs root, and 1
 	$(CARGO) build --locked --release -p appcontainers-benches
 	$(SUDO) env APPC_BIN_DIR=$(BIN) $(BIN)/appcontainers-benches $(MEASURES)
 
-CASES ?= 100000
-fuzz: rust ## Property tests with many more cases: CASES=100000
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release --workspace --exclude appcontainers-tests
+SECONDS_EACH ?= 60
+fuzz: deps rust ## Fuzz all that parses what comes from outside: SECONDS_EACH=60
+	@set -e; for target in $(patsubst fuzz/targets/%.rs,%,$(wildcard fuzz/targets/*.rs)); do \
+		echo "make fuzz: $$target, $(SECONDS_EACH) seconds"; fuzz/run $$target $(SECONDS_EACH); done
 
 clean: rust ## Remove what was built
 	$(CARGO) clean

@@ -23,6 +23,15 @@ try_line() {
     eval "$1"
 }
 
+# Until something listens there; a startup command has started when `appc start` returns, and may need a moment.
+wait_for_port() {
+    local end=$((SECONDS + 10))
+    until (: > "/dev/tcp/$1/$2") 2> /dev/null; do
+        [ "$SECONDS" -lt "$end" ] || die "nothing listens at $1 port $2"
+        sleep 0.05
+    done
+}
+
 # Bold only where someone looks.
 [ -t 1 ] || {
     say() { printf '\n# %s\n' "$*"; }
@@ -138,11 +147,18 @@ try appc image inspect app.aimg
 say 'Any squashfs tool can look into that file'
 try_line 'unsquashfs -l app.aimg | sed -n 1,5p'
 
-say 'Load it as an ephemeral container, run what it should run at its start, stop it: it is gone'
+say 'Load it as an ephemeral container, say what runs at its start, and start it'
 try appc load-image app.aimg --ephemeral --name guest
-try appc -c guest add-startup-command './app/shop'
+try_line "appc -c guest add-startup-command 'exec httpd -f -p 80 -h app/data'"
 try appc start guest
 try appc ls
+
+say 'It has an address of its own, and this host reaches it there'
+address=$(appc inspect guest --json | sed -n 's/^ *"ip": "\(.*\)",$/\1/p')
+wait_for_port "$address" 80
+try busybox wget -q -O - "http://$address/menu.txt"
+
+say 'Stop it: it was ephemeral, so it is gone'
 try appc stop guest
 try appc ls
 
@@ -157,4 +173,4 @@ try appc ls
 try appc image ls
 try appc df
 
-say 'Done. All of it is removed again'
+say 'Done: a program with its files, in one file, run from it three ways. All of it is removed again'

@@ -77,6 +77,8 @@ Environment:
   APPC_ROOT         where state is kept [default: /var/lib/appcontainers]
   APPC_RUN          where locks and sockets are [default: /run/appcontainers, and for another
                     APPC_ROOT a directory of its own beside it]
+  APPC_LIBEXEC      where appc-monitor and appc-agent are [default: beside appc, else where they
+                    are installed]
 
 Exit codes:
   0      success

@@ -1,6 +1,34 @@
 //! An error and all its causes as one line: doing what, to what: why; what to do.
 
+use std::{io, path::Path};
+
+use appcontainers::Error;
+
 use crate::render::plain;
+
+/// What is told of `error`: its line, and what a first-time user may have meant.
+pub(crate) fn with_hint(error: &anyhow::Error) -> String {
+    let is_root = rustix::process::geteuid().is_root();
+    one_line(error) + &hint(error, is_root, |name| Path::new(name).is_file()).unwrap_or_default()
+}
+
+/// What this side of the library knows of an error's cause: who calls, and from which directory.
+fn hint(error: &anyhow::Error, is_root: bool, is_file: impl Fn(&str) -> bool) -> Option<String> {
+    for cause in error.chain() {
+        if let Some(Error::UnknownImage { name }) = cause.downcast_ref()
+            && is_file(name.as_str())
+        {
+            return Some(format!("; for the file of that name type ./{name}"));
+        }
+        if let Some(cause) = cause.downcast_ref::<io::Error>()
+            && cause.kind() == io::ErrorKind::PermissionDenied
+            && !is_root
+        {
+            return Some("; appc needs root: try again with sudo".to_owned());
+        }
+    }
+    None
+}
 
 /// The chain of `error`, outermost first, joined by `: `. What a message advises (behind `; `)
 /// comes last, and what was said once is not said again: many errors repeat their source.
@@ -93,6 +121,20 @@ mod tests {
     fn a_short_cause_inside_a_longer_word_is_no_repetition() {
         let error = anyhow!("not").context("cannot do");
         assert_eq!(one_line(&error), "cannot do: not");
+    }
+
+    #[test]
+    fn who_may_not_and_is_not_root_is_told_to_be() {
+        let error = anyhow::Error::new(SaysItsSource { source: io::Error::from_raw_os_error(13) });
+        assert_eq!(hint(&error, false, |_| false).unwrap(), "; appc needs root: try again with sudo");
+        assert_eq!(hint(&error, true, |_| false), None);
+    }
+
+    #[test]
+    fn a_file_without_the_ending_is_not_passed_over_in_silence() {
+        let error = anyhow::Error::new(Error::UnknownImage { name: "app".parse().unwrap() });
+        assert_eq!(hint(&error, true, |name| name == "app").unwrap(), "; for the file of that name type ./app");
+        assert_eq!(hint(&error, true, |_| false), None);
     }
 
     #[test]

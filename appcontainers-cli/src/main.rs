@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if error.is::<stdio::StdoutClosed>() => ExitCode::from(exit::SUCCESS),
         Err(error) => {
-            stdio::note(&failure::one_line(&error));
+            stdio::note(&failure::with_hint(&error));
             ExitCode::from(exit::code_of_failure(&error, in_run))
         }
     }

@@ -10,9 +10,11 @@ use std::{
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fd::AsFd,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -32,6 +34,11 @@ pub struct StartRequest {
     pub lxc_path: PathBuf,
     /// The configuration file, in `lxc.container.conf(5)`'s format.
     pub config: PathBuf,
+}
+
+/// The directory that liblxc makes for locks of containers below `lxc_path`, and never removes.
+pub fn lock_directory(lxc_path: &Path) -> PathBuf {
+    Path::new("/run/lxc/lock").join(lxc_path.strip_prefix("/").unwrap_or(lxc_path))
 }
 
 /// A container that LXC has started.
@@ -72,6 +79,21 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
 }
 
 impl Starting {
+    /// Whether [`Starting::wait`] would wait no more; waits for that, but at most `timeout`.
+    pub fn is_over_within(&self, timeout: Duration) -> io::Result<bool> {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.answer, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives the start up: liblxc is called off. LXC's monitor and what it has started live on, in their cgroup.
+    pub fn abandon(self) -> io::Result<()> {
+        self.child.kill()
+    }
+
     /// Waits until the container's init runs; an error holds what liblxc said.
     pub fn wait(self) -> io::Result<Started> {
         let mut bytes = [0; 4096];
@@ -146,4 +168,14 @@ fn start_here(request: &StartRequest) -> Result<Pid, String> {
 
 fn path(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("a NUL in {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lxcs_locks_are_below_its_own_directory() {
+        assert_eq!(lock_directory(Path::new("/run/a/b")), Path::new("/run/lxc/lock/run/a/b"));
+    }
 }

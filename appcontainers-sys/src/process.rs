@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 /// A forked child that has not been waited for. Dropping it waits.
 #[derive(Debug)]
@@ -15,6 +15,12 @@ impl Child {
     /// The child's pid.
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// Ends it at once.
+    pub fn kill(self) -> io::Result<()> {
+        rustix::process::kill_process(self.pid, Signal::KILL)?;
+        self.wait().map(drop)
     }
 
     /// Waits for the end; true if the child's closure ran to its end.

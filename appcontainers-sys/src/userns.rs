@@ -31,10 +31,11 @@ pub fn with_range(base: u32, count: u32) -> io::Result<OwnedFd> {
         io::Error::other("the kernel refuses a user namespace (see /proc/sys/user/max_user_namespaces)")
     })?;
     let of_child = format!("/proc/{}", child.pid().as_raw_nonzero());
-    let namespace = map_and_open(&of_child, base, count)?;
+    let namespace = map_and_open(&of_child, base, count);
+    // Before anything returns: the child waits for this end to close, and dropping the child waits for it.
     drop(release_end);
     child.wait()?;
-    Ok(namespace)
+    namespace
 }
 
 /// As [`with_range`], for programs with several threads; slower, as it runs a program (`cat`).

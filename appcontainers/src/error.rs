@@ -43,8 +43,16 @@ pub enum Error {
         said: String,
     },
     /// A container that must not run does.
-    #[error("container {name} is running; stop it first: appc stop -c {name}")]
+    #[error("container {name} is running; stop it first: appc stop {name}")]
     MustBeStopped {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A container that runs is only removed by force.
+    #[error(
+        "container {name} is running; stop it first (appc stop {name}), or remove it all the same: appc rm -f {name}"
+    )]
+    RemoveRunning {
         /// The container.
         name: ContainerName,
     },
@@ -55,8 +63,14 @@ pub enum Error {
         name: ImageName,
     },
     /// No base has this name.
-    #[error("there is no base {name}; build it: appc base build {name}, or list those that are there: appc base ls")]
+    #[error("there is no base {name}; `appc base ls` lists them")]
     UnknownBase {
+        /// The name.
+        name: ImageName,
+    },
+    /// No base has this name, but there is a recipe for it.
+    #[error("there is no base {name} yet; build it: appc base build {name}")]
+    BaseNotBuilt {
         /// The name.
         name: ImageName,
     },
@@ -69,7 +83,9 @@ pub enum Error {
         user: String,
     },
     /// There is no such startup command.
-    #[error("container {name} has no startup command number {index}; it has {count} (`appc startup-command ls`)")]
+    #[error(
+        "container {name} has no startup command number {index}; it has {count}: `appc startup-command ls` lists them"
+    )]
     NoStartupCommand {
         /// The container.
         name: ContainerName,
@@ -127,6 +143,12 @@ pub enum Error {
         /// Why.
         #[source]
         source: crate::archive::ArchiveError,
+    },
+    /// A directory where an archive was meant.
+    #[error("cannot load {p}: it is a directory; load what is in it: tar c -C {p} . | appc load-archive -", p = path.display())]
+    ArchiveIsDirectory {
+        /// The directory.
+        path: PathBuf,
     },
     /// A container's files can't be packed.
     #[error("cannot pack the files of container {name}")]

@@ -12,10 +12,10 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, create, details, recover},
+    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
     doctor::{self, Check},
     error::io_error,
-    image::{Kind, Manifest, Store},
+    image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
     runtime, session,
     setup::{self, Change, SetupOptions},
@@ -116,9 +116,7 @@ impl Service {
     pub fn provision_with(&self, options: &ProvisionOptions) -> Result<Container, Error> {
         self.prepare()?;
         let manifest = match &options.base {
-            Some(name) => {
-                self.store().find(Kind::Base, name)?.ok_or_else(|| Error::UnknownBase { name: name.clone() })?
-            }
+            Some(name) => self.store().find(Kind::Base, name)?.ok_or_else(|| no_base(name))?,
             None => self.default_base()?,
         };
         let new = NewContainer {
@@ -224,17 +222,28 @@ impl Service {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io_error("list", &directory)(error)),
         };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok());
         // One that is being made has a directory and no record yet.
         let mut records = Vec::new();
         for name in names {
-            if let Some(record) = ContainerRecord::load(&self.paths, &name)?
+            let load = |name| ContainerRecord::load(&self.paths, name);
+            let record = match load(&name)? {
+                // It has the new name afterwards, or its old one again.
+                Some(record) if record.name != name => {
+                    complete_renaming_of(&self.paths, &name)?;
+                    load(&name)?.map_or_else(|| load(&record.name), |record| Ok(Some(record)))?
+                }
+                record => record,
+            };
+            if let Some(record) = record
                 && !runtime::is_gone(&self.paths, &record)?
             {
                 records.push(record);
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
+        // One that is being renamed may be seen under both names.
+        records.dedup_by(|one, other| one.name == other.name);
         Ok(records)
     }
 
@@ -255,5 +264,14 @@ impl Service {
 
     pub(crate) fn store(&self) -> Store {
         Store::new(self.paths.clone())
+    }
+}
+
+/// Why there is no base `name`: nobody has built it, or nobody can.
+fn no_base(name: &ImageName) -> Error {
+    let name = name.clone();
+    match Recipe::find(name.as_str()) {
+        Ok(_) => Error::BaseNotBuilt { name },
+        Err(_) => Error::UnknownBase { name },
     }
 }

@@ -81,6 +81,23 @@ pub fn forget(paths: &Paths, removed: Option<&ContainerName>) -> io::Result<()> 
     Ok(())
 }
 
+/// Makes `new` the current container where `old` is. A record that can't be read is left.
+pub(crate) fn follow(paths: &Paths, old: &ContainerName, new: &ContainerName) -> io::Result<()> {
+    let entries = match fs::read_dir(paths.sessions()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if let Ok(Some(record)) = state::read::<Current>(&path)
+            && record.container == *old
+        {
+            let record = Current { container: new.clone() };
+            state::write(&path, &record, Durability::Volatile).map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is kept of a session.
 #[derive(Debug, Serialize, Deserialize)]
 struct Current {
@@ -217,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_container_is_remembered_and_forgotten_when_it_is_removed() {
+    fn the_current_container_is_remembered_follows_its_name_and_is_forgotten_when_it_is_removed() {
         let place = tempfile::tempdir().unwrap();
         let paths = Paths::new(place.path().join("root"), place.path().join("run"));
         assert_eq!(current_container(&paths).unwrap(), None);
@@ -227,7 +244,13 @@ mod tests {
         forget(&paths, None).unwrap();
         assert_eq!(current_container(&paths).unwrap(), Some(web.clone()));
         assert_eq!(fs::read_dir(paths.sessions()).unwrap().count(), 1, "a session that is over was kept");
+        let shop = "shop".parse().unwrap();
+        follow(&paths, &shop, &web).unwrap();
+        follow(&paths, &web, &shop).unwrap();
+        assert_eq!(current_container(&paths).unwrap(), Some(shop.clone()));
         forget(&paths, Some(&web)).unwrap();
+        assert_eq!(current_container(&paths).unwrap(), Some(shop.clone()));
+        forget(&paths, Some(&shop)).unwrap();
         assert_eq!(current_container(&paths).unwrap(), None);
     }
 }

@@ -27,14 +27,23 @@ pub(crate) fn clean_up(paths: &Paths) -> Vec<String> {
     for (device, _) in loop_devices(paths) {
         let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).status();
     }
+    let _ = fs::remove_dir_all(locks_of_lxc(paths));
     left
 }
 
-/// What no namespace holds back: cgroups and loop devices.
+/// What no namespace holds back: cgroups, loop devices and directories of others.
 fn outside(paths: &Paths) -> Vec<String> {
     let cgroups = cgroups(paths).into_iter().map(|directory| format!("cgroup {}", directory.display()));
     let devices = loop_devices(paths).into_iter().map(|(device, file)| format!("loop device {device} of {file}"));
-    cgroups.chain(devices).collect()
+    // The directory itself is there for those of another installation below it.
+    let locks = fs::read_dir(locks_of_lxc(paths)).into_iter().flatten().flatten();
+    let locks = locks.map(|entry| format!("directory {}", entry.path().display()));
+    cgroups.chain(devices).chain(locks).collect()
+}
+
+/// Where liblxc makes locks for containers of this installation.
+fn locks_of_lxc(paths: &Paths) -> PathBuf {
+    Path::new("/run/lxc/lock").join(paths.run().strip_prefix("/").unwrap_or(paths.run()))
 }
 
 /// The directory that holds all of the test's files.

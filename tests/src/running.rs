@@ -106,6 +106,20 @@ impl Running {
         finished
     }
 
+    /// Waits for its end, at most so long. Whether it has ended.
+    pub fn wait_at_most(&mut self, time: Duration) -> bool {
+        wait_until(&mut self.child, Instant::now() + time).is_some()
+    }
+
+    /// Kills it (SIGKILL) when it has run for so long. Whether it still ran then.
+    #[allow(clippy::must_use_candidate, reason = "often it does not matter")]
+    pub fn kill_after(mut self, time: Duration) -> bool {
+        let has_ended = self.wait_at_most(time);
+        self.signal(Signal::KILL);
+        let _ = self.wait();
+        !has_ended
+    }
+
     /// Where it waits in the kernel, for whoever reads why it hung.
     fn dump_stack(&self) {
         let pid = self.child.id();

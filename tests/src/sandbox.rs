@@ -86,8 +86,9 @@ fn enter(test: &str, limit: Duration) {
     let said = fs::read(&log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said).into_owned();
     let passed = status.is_some_and(|status| status.success());
+    // libtest shows it if the test fails, or is asked to (--show-output).
+    println!("{said}");
     if !passed {
-        println!("{said}");
         println!("{}", directories.logs());
     }
     let left = leaks::clean_up(&directories.paths());

@@ -6,7 +6,7 @@ use crate::{context::Context, render};
 
 /// Show the disk space that layers, images, containers and their output take
 ///
-/// What is reclaimable is what 'appc gc' would drop.
+/// What is reclaimable is what 'appc gc' would drop. A container's files and output never are: 'appc rm' removes them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -1,7 +1,11 @@
 //! `appc load-archive`
 
-use std::path::PathBuf;
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
 
+use anyhow::bail;
 use appcontainers::ArchiveSource;
 
 use crate::{context::Context, progress::Bars};
@@ -27,9 +31,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let container = context.container(None)?;
         let source =
             if self.archive.as_os_str() == "-" { ArchiveSource::Stdin } else { ArchiveSource::File(self.archive) };
+        if matches!(source, ArchiveSource::Stdin) && io::stdin().is_terminal() {
+            bail!("an archive is expected on standard input, which is a terminal: tar c DIR | appc load-archive -");
+        }
+        let container = context.container(None)?;
         Ok(container.load_archive_with(&source, self.into.as_deref(), &Bars::default())?)
     }
 }

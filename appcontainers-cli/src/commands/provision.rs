@@ -2,7 +2,7 @@
 
 use appcontainers::{ContainerName, Hostname, ImageName, ProvisionOptions};
 
-use crate::{context::Context, stdio};
+use crate::context::Context;
 
 /// Make a container from a base and print its name
 ///
@@ -33,11 +33,6 @@ pub(crate) struct Args {
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
         let Self { base, name, hostname, privileged } = self;
-        if privileged {
-            stdio::note(
-                "warning: root in a privileged container is this host's root, held back by capabilities and seccomp alone",
-            );
-        }
         let options = ProvisionOptions { base, name, hostname, privileged };
         context.announce(&context.service.provision_with(&options)?)
     }

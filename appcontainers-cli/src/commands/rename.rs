@@ -22,9 +22,6 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let mut container = context.container(self.name.as_ref())?;
-        let was_current = context.service.current_container()?.as_ref() == Some(container.name());
-        container.rename(self.new_name)?;
-        if was_current { context.make_current(&container) } else { Ok(()) }
+        Ok(context.container(self.name.as_ref())?.rename(self.new_name)?)
     }
 }

@@ -3,6 +3,7 @@
 use appcontainers::SetupOptions;
 use ipnetwork::Ipv4Network;
 
+use super::values;
 use crate::{context::Context, stdio};
 
 /// Prepare this host: directories, subordinate ids, skeletons, network
@@ -17,7 +18,7 @@ Examples:
   appc setup --undo                   take everything back, while no containers exist")]
 pub(crate) struct Args {
     /// Give containers addresses from this network [default: a free /16 of this host]
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = values::network)]
     subnet: Option<Ipv4Network>,
     /// Take back what setup has changed; refused while containers exist
     #[arg(long, conflicts_with = "subnet")]

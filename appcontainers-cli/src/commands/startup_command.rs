@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
+use super::values;
 use crate::{context::Context, render};
 
 /// Say what runs when a container starts
@@ -34,7 +35,7 @@ Examples:
   appc startup-command add ./app --port 80
   appc startup-command add 'exec ./app >> /var/log/app.log'")]
 pub(crate) struct Add {
-    /// The command
+    /// The command, to the end of the line
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<String>,
 }
@@ -71,7 +72,7 @@ Example:
   appc startup-command rm 1")]
 pub(crate) struct Rm {
     /// Its number in 'appc startup-command ls'
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", value_parser = values::number)]
     index: NonZeroUsize,
 }
 

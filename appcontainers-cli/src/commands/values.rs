@@ -1,8 +1,9 @@
 //! Values that more than one command takes, from text.
 
-use std::{convert::Infallible, ffi::OsString, path::Path, time::Duration};
+use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, time::Duration};
 
 use appcontainers::ImageSource;
+use ipnetwork::Ipv4Network;
 
 /// The longest time that a stop may be told to wait: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -21,6 +22,16 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) if seconds <= MAX_SECONDS => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("use whole seconds, 0 to {MAX_SECONDS}")),
     }
+}
+
+/// A network, `10.99.0.0/16`.
+pub(super) fn network(text: &str) -> Result<Ipv4Network, String> {
+    text.parse().map_err(|_| "use an IPv4 network, as 10.99.0.0/16".to_owned())
+}
+
+/// A number of a listing, from 1 on.
+pub(super) fn number(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "use a number of the listing, 1 for the first".to_owned())
 }
 
 /// `KEY=VALUE` for a command's environment.

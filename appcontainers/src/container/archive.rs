@@ -44,7 +44,11 @@ impl Container {
         let of_archive = |source| Error::Archive { archive: name.clone(), source };
         let handle = |file: &File| file.try_clone().map_err(io_error("copy the handle of", &name));
         let summary = {
-            let length = file.metadata().map_err(io_error("read", &name))?.len();
+            let metadata = file.metadata().map_err(io_error("read", &name))?;
+            if metadata.is_dir() {
+                return Err(Error::ArchiveIsDirectory { path: name });
+            }
+            let length = metadata.len();
             let step = Step::begin(progress, "checking the archive", Some(length));
             let plain = archive::open(handle(&file)?).map_err(of_archive)?;
             let summary = archive::verify(plain).map_err(of_archive)?;

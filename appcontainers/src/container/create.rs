@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind, monitor, recover};
+use super::{Container, ContainerRecord, OverlayKind, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -71,14 +71,28 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
             recover(paths, &ContainerLock::acquire(paths, &name)?)?;
         }
         let lock = ContainerLock::acquire(paths, &name)?;
+        // Another container's files may still lie under this name.
+        rename::complete(paths, &lock)?;
         let host = HostLock::acquire(paths)?;
         let mut store = ReservationStore::open(paths, &host)?;
         match store.reserve(&name, options) {
             Ok(reservation) => return Ok((lock, reservation, store.settings().clone())),
             Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
+            Err(ReservationError::Taken { .. }) if is_orphan(paths, &lock)? => {
+                drop(host);
+                runtime::remove(paths, &lock)?;
+            }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether a command that was killed while it made or removed the container left only parts of it.
+pub(crate) fn is_orphan(paths: &Paths, lock: &ContainerLock) -> Result<bool, Error> {
+    let name = lock.name();
+    // In this order: a renaming that is completed in between has brought its record here.
+    let is_renamed = rename::is_target(paths, name)?;
+    Ok(!is_renamed && ContainerRecord::load(paths, name)?.is_none() && runtime::status(paths, name)?.can_start())
 }
 
 /// The image's name, shortened where it must be, and six random letters and digits.

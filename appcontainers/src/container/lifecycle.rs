@@ -111,7 +111,7 @@ impl Container {
         let lock = self.settle()?;
         match self.status()? {
             Status::Stopped | Status::Ended => {}
-            Status::Running | Status::Busy if !force => return Err(Error::MustBeStopped { name: self.name.clone() }),
+            Status::Running | Status::Busy if !force => return Err(Error::RemoveRunning { name: self.name.clone() }),
             // Another command has started it meanwhile.
             Status::Running | Status::Busy => monitor::end(&self.paths, &lock)?,
         }

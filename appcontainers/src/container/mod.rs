@@ -14,11 +14,12 @@ mod save;
 mod startup;
 
 pub use archive::ArchiveSource;
-pub(crate) use create::{NewContainer, create};
+pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use record::{ContainerRecord, OverlayKind};
+pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
@@ -39,6 +40,9 @@ impl Container {
     /// A container that is there.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
+        if ContainerRecord::load(paths, name)?.is_none_or(|record| record.name != *name) {
+            rename::complete_all(paths)?;
+        }
         if runtime::is_gone(paths, &container.record()?)? {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
         }

@@ -4,10 +4,10 @@ use std::{
     fs::{self, File},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use appcontainers_wire::client::FromClient;
+use appcontainers_wire::client::{FromClient, ToClient};
 
 use crate::{
     ContainerName, Paths,
@@ -104,10 +104,20 @@ pub(super) fn stop(paths: &Paths, name: &ContainerName, grace: Duration) -> Resu
         connection.send(&message, &[]).map_err(of_monitor)?;
         Ok(connection)
     });
-    match asked {
-        // Kept open: the monitor answers until the end.
-        Ok(_connection) => wait_ended(paths, name, grace + Duration::from_secs(15)),
-        Err(_) => kill(paths, name),
+    let Ok(mut connection) = asked else { return kill(paths, name) };
+    let start = StartRecord::load(paths, name)?;
+    let timeout = grace + Duration::from_secs(15);
+    let until = Instant::now() + timeout;
+    loop {
+        match connection.receive(until.saturating_duration_since(Instant::now())) {
+            Ok(ToClient::Stopped) => return wait_ended(paths, name, timeout),
+            Ok(_) => {}
+            Err(ConnectionError::TimedOut { .. }) => {
+                return Err(RuntimeError::NotStopped { name: name.clone(), waited: timeout });
+            }
+            // The monitor's end is the container's, unless it was killed.
+            Err(_) => return start.map_or(Ok(()), |start| kill_start(name, &start)),
+        }
     }
 }
 
@@ -116,10 +126,14 @@ pub(super) fn kill(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeErr
     let Some(start) = StartRecord::load(paths, name)?.filter(|start| start.status() != Status::Ended) else {
         return Ok(());
     };
+    kill_start(name, &start)
+}
+
+fn kill_start(name: &ContainerName, start: &StartRecord) -> Result<(), RuntimeError> {
     let Some(init) = start.init else { return Ok(()) };
     if init.is_alive() {
         // Frozen processes die only when they are thawed.
-        let _ = runtime::set_frozen(&start, false);
+        let _ = runtime::set_frozen(start, false);
     }
     kill_process(name, init)
 }

@@ -1,7 +1,7 @@
 //! Another name for a container. The record in the old directory says the new name first; from then on every
 //! command that locks the container completes the renaming.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 use serde_json::Value;
 
@@ -12,11 +12,12 @@ use crate::{
     event,
     network::{ReservationError, ReservationStore, Reservations},
     runtime::{Status, overlay_dir},
+    session,
     state::{ContainerLock, Durability, HostLock},
 };
 
-/// How long a command that has the new name may take.
-const OTHER_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long another command may hold the new name. Bounded, or two that swap names would wait for each other.
+const NEW_NAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Container {
     /// Gives the container another name, and its host name with it unless that was chosen. It must be stopped.
@@ -29,8 +30,7 @@ impl Container {
             return Err(Error::MustBeStopped { name: self.name.clone() });
         }
         // Nobody may make a container of the new name meanwhile.
-        // (With a limit: another command may rename the other way round.)
-        let _new_lock = ContainerLock::acquire_within(&self.paths, &new, OTHER_LOCK_TIMEOUT)?;
+        let _new_lock = ContainerLock::acquire_within(&self.paths, &new, NEW_NAME_TIMEOUT)?;
         if Reservations::read(&self.paths)?.get(&new).is_some() {
             return Err(ReservationError::Taken { name: new }.into());
         }
@@ -44,6 +44,42 @@ impl Container {
         self.name = new;
         Ok(())
     }
+}
+
+/// Completes every renaming that was killed. One that a command is busy with is left to it.
+pub(super) fn complete_all(paths: &Paths) -> Result<(), Error> {
+    half_renamed(paths)?.iter().try_for_each(|(old, _)| complete_of(paths, old))
+}
+
+/// Completes the renaming of the container that was `old`, unless a command is busy with it.
+pub(crate) fn complete_of(paths: &Paths, old: &ContainerName) -> Result<(), Error> {
+    match ContainerLock::try_acquire(paths, old)? {
+        Some(lock) => complete(paths, &lock),
+        None => Ok(()),
+    }
+}
+
+/// Whether a renaming to this name has begun and is not completed.
+pub(super) fn is_target(paths: &Paths, name: &ContainerName) -> Result<bool, Error> {
+    Ok(half_renamed(paths)?.iter().any(|(_, new)| new == name))
+}
+
+/// Containers whose record has another name than their directory: that one, and the record's.
+fn half_renamed(paths: &Paths) -> Result<Vec<(ContainerName, ContainerName)>, Error> {
+    let directory = paths.containers();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("list", &directory))?,
+    };
+    let mut found = Vec::new();
+    for old in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok()) {
+        if let Some(record) = ContainerRecord::load(paths, &old)?
+            && record.name != old
+        {
+            found.push((old, record.name));
+        }
+    }
+    Ok(found)
 }
 
 /// Completes a renaming that a command began and did not end.
@@ -64,6 +100,7 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
             Err(error) => return Err(error.into()),
         }
     }
+    session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
     for (from, to) in [
         (overlay_dir(paths, old, record.overlay), overlay_dir(paths, new, record.overlay)),
         (paths.container(old), paths.container(new)),

@@ -14,7 +14,10 @@ use std::{
 };
 
 use appcontainers_sys::{mount, process, squashfs, userns};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::geteuid,
+};
 
 use super::Check;
 use crate::{
@@ -32,14 +35,16 @@ const STEPS: [(&str, &str); 4] = [
 
 /// The checks of what was tried.
 pub(super) fn checks(paths: &Paths) -> Vec<Check> {
-    let said = match in_child(paths) {
-        Ok(said) => said,
+    if !geteuid().is_root() {
+        return vec![Check::warning("kernel", "not tried: only root can", "run: sudo appc doctor")];
+    }
+    match in_child(paths) {
+        Ok(said) => judge(&said),
         Err(error) => {
-            let mend = "run: appc doctor (as root)";
-            return vec![Check::warning("kernel", format!("the kernel could not be tried: {error}"), mend)];
+            let mend = format!("see that {} can be written to", parent_of_trials(paths).display());
+            vec![Check::unfit("kernel", format!("the kernel could not be tried: {error}"), mend)]
         }
-    };
-    judge(&said)
+    }
 }
 
 /// Makes a check of each line that the child wrote: a step's error, empty if it went well.
@@ -60,8 +65,7 @@ fn judge(said: &str) -> Vec<Check> {
 }
 
 fn in_child(paths: &Paths) -> io::Result<String> {
-    // Where overlays are, so that their file system is tried; elsewhere before the first setup.
-    let parent = if paths.root().is_dir() { paths.root() } else { Path::new("/tmp") };
+    let parent = parent_of_trials(paths);
     // Named so that it is known as a dead process's if this one is killed.
     let suffix = format!(".{}-0.tmp", std::process::id());
     let place = tempfile::Builder::new().prefix(".doctor.").suffix(&suffix).tempdir_in(parent)?;
@@ -78,6 +82,11 @@ fn in_child(paths: &Paths) -> io::Result<String> {
     File::from(reader).read_to_string(&mut said)?;
     child.wait()?;
     Ok(said)
+}
+
+/// Where overlays are, so that their file system is tried; elsewhere before the first setup.
+fn parent_of_trials(paths: &Paths) -> &Path {
+    if paths.root().is_dir() { paths.root() } else { Path::new("/tmp") }
 }
 
 /// Tries the steps and writes a line for each, up to the first that fails.

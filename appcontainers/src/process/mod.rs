@@ -2,6 +2,7 @@
 
 mod command;
 mod connection;
+mod passing;
 mod run;
 
 pub use command::Command;

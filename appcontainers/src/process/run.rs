@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -13,7 +13,10 @@ use appcontainers_wire::{
 };
 use rustix::event::{PollFd, PollFlags};
 
-use super::{Connection, ConnectionError};
+use super::{
+    Connection, ConnectionError,
+    passing::{WriteError, pass_signals_on, tell, write_all},
+};
 use crate::output::{LogError, LogReader};
 
 /// How often the monitor hears how far the log was read, in bytes.
@@ -176,14 +179,15 @@ impl Follower<'_> {
                 if *broken {
                     continue;
                 }
-                match write_all(file, record.payload) {
+                match write_all(file, record.payload, &mut self.streams.signals, self.connection) {
                     Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                         *broken = true;
                         // As if the command itself had written to the closed pipe.
                         tell(self.connection, &FromClient::Signal { signal: SIGPIPE }, &[])?;
                     }
-                    Err(source) => return Err(RunError::Output { stream, source }),
+                    Err(WriteError::Output(source)) => return Err(RunError::Output { stream, source }),
+                    Err(WriteError::Other(error)) => return Err(error),
                 }
             }
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
@@ -224,7 +228,7 @@ impl Follower<'_> {
             self.pass_input_on()?;
         }
         if signal {
-            self.pass_signal_on()?;
+            pass_signals_on(&mut self.streams.signals, self.connection)?;
         }
         Ok(())
     }
@@ -246,51 +250,11 @@ impl Follower<'_> {
         }
         Ok(())
     }
-
-    fn pass_signal_on(&mut self) -> Result<(), RunError> {
-        let Some(signals) = &self.streams.signals else { return Ok(()) };
-        let mut numbers = [0; 16];
-        match rustix::io::read(signals, &mut numbers) {
-            Ok(0) => self.streams.signals = None,
-            Ok(read) => {
-                for signal in &numbers[..read] {
-                    tell(self.connection, &FromClient::Signal { signal: *signal }, &[])?;
-                }
-            }
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-            Err(errno) => return Err(RunError::Input(errno.into())),
-        }
-        Ok(())
-    }
-}
-
-/// Sends what a monitor that has ended need not hear: how the command ended may still be on its way from it.
-fn tell(connection: &mut Connection, message: &FromClient, payload: &[u8]) -> Result<(), RunError> {
-    match connection.send(message, payload) {
-        Ok(()) | Err(ConnectionError::Ended) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes all of it, also to a non-blocking file (a shell may have made ours so).
-fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                rustix::event::poll(&mut [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{io::Write as _, os::unix::net::UnixStream};
 
     use appcontainers_wire::{encode, frame};
 

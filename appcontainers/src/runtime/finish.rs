@@ -3,9 +3,13 @@
 //! Whoever finds a start ended may do it, with the container's lock held: the reaper that LXC's monitor runs, the
 //! command that stopped the container, or the next command at all. Doing it twice is harmless.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use appcontainers_sys::mount;
+use appcontainers_sys::{lxc, mount};
 
 use super::{
     RuntimeError, StartMode, StartRecord, Status, boot, cgroup,
@@ -127,6 +131,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
 
 fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
     let directory = paths.container_run(name);
+    remove_directory(lxc::lock_directory(&directory))?;
     let mut entries: Vec<_> = fs::read_dir(&directory).into_iter().flatten().flatten().collect();
     // The record goes last: while it is there, the next command comes here again.
     entries.sort_by_key(|entry| entry.file_name() == START_RECORD);
@@ -143,8 +148,12 @@ fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), Runti
             remove_tree(&path)?;
         }
     }
-    match fs::remove_dir(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error("remove", directory)(error)),
+    remove_directory(directory)
+}
+
+fn remove_directory(path: PathBuf) -> Result<(), RuntimeError> {
+    match fs::remove_dir(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error("remove", path)(error)),
         _ => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use appcontainers_sys::{lxc, mount};
@@ -31,6 +32,12 @@ use crate::{
 
 /// The directory below a container's run directory that the container sees; the monitor's agent socket is in it.
 pub const AGENT_SOCKET_DIR: &str = "agent";
+
+/// How long liblxc may take for a start, which is a thousandth of this where nothing is wrong.
+const LXC_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How often it is looked whether the init of a start that takes long is still there.
+const LXC_LOOK: Duration = Duration::from_millis(500);
 
 /// A start that liblxc is busy with.
 #[derive(Debug)]
@@ -118,22 +125,48 @@ pub fn begin(
 impl Starting {
     /// Waits until the container's init runs.
     pub fn wait(mut self, paths: &Paths) -> Result<Started, RuntimeError> {
+        if let Some(why) = self.wait_for_liblxc()? {
+            if let Err(error) = self.lxc.abandon() {
+                tracing::warn!(name = %self.name, %error, "cannot end the process that called liblxc");
+            }
+            return Err(RuntimeError::Lxc { name: self.name, said: why.to_owned() });
+        }
         let started = self.lxc.wait().map_err(|error| RuntimeError::Lxc {
             name: self.name.clone(),
             said: logged_errors(&self.directory.join("lxc.log")).unwrap_or_else(|| error.to_string()),
         })?;
-        // What runs in the container may be killed when memory runs out (the agent takes this back for its commands),
-        // but not what would tell of it.
-        let score = format!("/proc/{}/oom_score_adj", started.init_pid.as_raw_nonzero());
-        if let Err(error) = fs::write(&score, "-1000") {
-            tracing::warn!(name = %self.name, %error, "cannot keep the agent alive when memory runs out");
-        }
         self.record.init = ProcessIdentity::of(started.init_pid);
         self.record.store(paths, &self.name)?;
         if self.record.mode == StartMode::Full {
             event::note(paths, &self.name, "start", &[]);
         }
         Ok(Started { record: self.record, init: started.init })
+    }
+}
+
+impl Starting {
+    /// Waits until liblxc has an answer, or says why there will be none: for an init that dies while it is set up, LXC's
+    /// monitor waits for ever (it holds both ends of their socket).
+    fn wait_for_liblxc(&self) -> Result<Option<&'static str>, RuntimeError> {
+        let failed = host_error("wait for liblxc in", &self.directory);
+        let payload = format!("{}/payload", self.record.cgroup);
+        let (until, mut was_empty) = (Instant::now() + LXC_TIMEOUT, false);
+        loop {
+            match self.lxc.is_over_within(LXC_LOOK) {
+                Ok(true) => return Ok(None),
+                Ok(false) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            // Twice: its cgroup is there a moment before the init.
+            let is_empty = !cgroup::directories(&payload).is_empty() && cgroup::processes(&payload).is_empty();
+            if is_empty && was_empty {
+                return Ok(Some("the container's init died while it was set up"));
+            }
+            if Instant::now() >= until {
+                return Ok(Some("it did not end in time"));
+            }
+            was_empty = is_empty;
+        }
     }
 }
 

@@ -3,10 +3,7 @@
 use serde::Serialize;
 
 use super::Service;
-use crate::{
-    ContainerName, Error, disk,
-    runtime::{self, Status, overlay_dir},
-};
+use crate::{Error, disk, runtime::overlay_dir};
 
 /// How much room the installation takes.
 #[derive(Debug, Clone, Serialize)]
@@ -24,7 +21,7 @@ pub struct UsagePart {
     pub count: u64,
     /// All together, on the disk.
     pub size_bytes: u64,
-    /// What removing those that nothing uses would give back.
+    /// What [`Service::gc`] would give back: what no container, image or base refers to.
     pub reclaimable_bytes: u64,
 }
 
@@ -47,7 +44,7 @@ impl Service {
         let mut part = UsagePart { kind: "overlays", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
         for record in self.records()? {
             let directory = overlay_dir(&self.paths, &record.name, record.overlay);
-            part.add(disk::usage(&directory), !self.is_running(&record.name)?);
+            part.add(disk::usage(&directory), false);
         }
         Ok(part)
     }
@@ -55,13 +52,9 @@ impl Service {
     fn log_usage(&self) -> Result<UsagePart, Error> {
         let mut part = UsagePart { kind: "logs", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
         for record in self.records()? {
-            part.add(disk::usage(&self.paths.container_log(&record.name)), !self.is_running(&record.name)?);
+            part.add(disk::usage(&self.paths.container_log(&record.name)), false);
         }
         Ok(part)
-    }
-
-    fn is_running(&self, name: &ContainerName) -> Result<bool, Error> {
-        Ok(runtime::status(&self.paths, name)? == Status::Running)
     }
 }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::Service;
 use crate::{
     ContainerName, Error,
-    container::ContainerRecord,
+    container::{self, ContainerRecord},
     disk,
     error::io_error,
     image::Digest,
@@ -88,22 +88,23 @@ impl Service {
         names.sort();
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
-            let is_there = || match ContainerRecord::load(&self.paths, &name)? {
-                Some(record) => Ok::<_, Error>(!runtime::is_gone(&self.paths, &record)?),
-                None => Ok(false),
-            };
-            if is_there()? && !dry_run {
-                crate::container::recover(&self.paths, &lock)?;
-            }
-            if is_there()? || !runtime::status(&self.paths, &name)?.can_start() {
-                continue;
+            match ContainerRecord::load(&self.paths, &name)? {
+                Some(record) if !runtime::is_gone(&self.paths, &record)? => {
+                    if !dry_run {
+                        container::recover(&self.paths, &lock)?;
+                    }
+                    continue;
+                }
+                Some(_) => {}
+                None if container::is_orphan(&self.paths, &lock)? => {}
+                None => continue,
             }
             let bytes = disk::usage(&self.paths.container(&name))
                 + disk::usage(&self.paths.raw_overlays().join(name.as_str()))
                 + disk::usage(&self.paths.tmp_overlays().join(name.as_str()));
             garbage.push(Garbage { kind: "container", name: name.to_string(), bytes });
             if !dry_run {
-                crate::container::recover(&self.paths, &lock)?;
+                container::recover(&self.paths, &lock)?;
                 runtime::remove(&self.paths, &lock)?;
             }
         }

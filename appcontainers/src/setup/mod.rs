@@ -9,6 +9,7 @@ mod ids;
 
 use std::{fs, io, path::PathBuf};
 
+use appcontainers_sys::lxc;
 use ipnetwork::Ipv4Network;
 use rustix::process::geteuid;
 
@@ -105,7 +106,7 @@ pub enum SetupError {
     #[error(transparent)]
     State(#[from] StateError),
     /// Setup can't be undone under containers.
-    #[error("container {first}, one of {count}, is still here; remove them first: appc ls, appc rm")]
+    #[error("{count} of this host's containers remain, {first} one of them; remove them first: appc ls, appc rm NAME")]
     ContainersExist {
         /// How many.
         count: usize,
@@ -181,6 +182,7 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     // The user's skeletons stay if there are any.
     let _ = fs::remove_dir(skeletons.join("user"));
     changes.extend(directories::undo(paths)?);
+    remove(lxc::lock_directory(paths.run()))?;
     // With the lock that is still held: whoever waits for it finds its file gone and begins anew.
     remove(paths.run().to_owned())?;
     Ok(changes)

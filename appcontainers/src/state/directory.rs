@@ -10,10 +10,13 @@ use std::{
 /// Creates one directory with exactly this mode; its parent must exist. `false` if it was there
 /// already: then it is left as it is.
 pub fn create_directory(path: &Path, mode: u32) -> io::Result<bool> {
-    // Created closed and opened afterwards: a umask takes bits from mkdir's mode, not from chmod's.
-    match DirBuilder::new().mode(0o700).create(path) {
+    // With its mode from the start: whoever is killed before a second step would leave it closed for good.
+    match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
-            std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+            // A umask takes bits from mkdir's mode, not from chmod's.
+            if path.metadata()?.permissions().mode() & 0o7777 != mode {
+                std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+            }
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),

@@ -110,6 +110,12 @@ pub enum AimgError {
         #[source]
         source: io::Error,
     },
+    /// The file's directory is not there.
+    #[error("there is no directory {}", path.display())]
+    NoDirectory {
+        /// The directory.
+        path: std::path::PathBuf,
+    },
     /// The file could not be written. What was there before is unchanged.
     #[error("cannot write it")]
     Write(#[source] io::Error),

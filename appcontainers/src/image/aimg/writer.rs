@@ -50,7 +50,11 @@ pub fn write(
     let footer =
         Footer { manifest_offset: layers_end, manifest_length: json.len() as u64, manifest_digest: Digest::of(&json) };
     let dest = final_path(dest)?;
-    let new = NewFile::create(parent(&dest), 0o666).map_err(AimgError::Write)?;
+    let directory = parent(&dest);
+    let new = NewFile::create(directory, 0o666).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => AimgError::NoDirectory { path: directory.to_owned() },
+        _ => AimgError::Write(source),
+    })?;
 
     let step = Step::begin(progress, "writing the image", Some(layers_end));
     for layer in manifest.layers.iter().filter(|layer| layer.offset.is_some()) {

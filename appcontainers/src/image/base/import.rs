@@ -128,7 +128,10 @@ fn mount_points(into: File) -> Result<(), appcontainers_sys::squashfs::WriteErro
 }
 
 fn not_packed(source: &Path, error: PackError) -> BaseError {
-    BaseError::Pack { what: source.display().to_string(), source: error }
+    match error {
+        PackError::Archive(error) => BaseError::Archive { path: source.to_owned(), source: error },
+        error => BaseError::Pack { what: source.display().to_string(), source: error },
+    }
 }
 
 /// What a file's name makes: without its endings, lower case, `-` for what no name has.

@@ -1,0 +1,652 @@
+//! kill -9 at every step of every command: the next ones find nothing lost, nothing left and nothing frozen.
+//!
+//! `strace` kills `appc` just before each system call by which it changes anything, one after the other, until a run
+//! gets through. What it has started (monitors, containers) is not killed with it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use appcontainers_tests::{Archive, Finished, Host, LIMIT, eventually, in_sandbox, in_sandbox_for};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Everything by which a process changes what others can see.
+const CHANGES: &str = "rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,\
+    write,pwrite64,writev,ftruncate,fallocate,copy_file_range,sendfile,splice,ioctl,fsync,fdatasync,syncfs,flock,\
+    mount,umount2,move_mount,open_tree,mount_setattr,clone,clone3,fork,vfork,sendto,sendmsg,connect,\
+    chown,fchown,lchown,fchownat,chmod,fchmod,fchmodat,setxattr,fsetxattr,lsetxattr,utimensat,kill,pidfd_send_signal";
+
+/// Runs `appc` with `words` as often as it has steps, killed before another one each time (of many steps, before every
+/// `stride`th). `before` and `after` surround each try; the first and the last are not killed.
+fn kill_at_each_step(
+    host: &Host,
+    stride: usize,
+    words: &[&str],
+    mut before: impl FnMut(usize),
+    mut after: impl FnMut(usize, &Finished),
+) {
+    let mut run = |step: usize, inject: Option<&str>| {
+        before(step);
+        let mut command = host.command("strace");
+        command.args(["-o", "trace", "-e", &format!("trace={CHANGES}")]);
+        if let Some(inject) = inject {
+            command.args(["-e", inject]);
+        }
+        command.arg("appc").args(words).stdin(Stdio::null());
+        let done = host.start_command(command, LIMIT).wait();
+        assert!([0, 137].contains(&done.code), "not killed, and yet: {}", done.transcript());
+        after(step, &done);
+        done
+    };
+    run(0, None).succeeds();
+    // strace counts each system call by itself.
+    let trace = fs::read_to_string(host.file("trace")).unwrap();
+    let mut counts = BTreeMap::new();
+    let mut steps = Vec::new();
+    for name in trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name) {
+        let count: &mut u32 = counts.entry(name).or_default();
+        *count += 1;
+        steps.push((name, *count));
+    }
+    let mut killed = 0;
+    for (step, (name, count)) in steps.iter().enumerate().step_by(stride) {
+        let done = run(step + 1, Some(&format!("inject={name}:signal=KILL:when={count}")));
+        killed += usize::from(done.code == 137);
+    }
+    eprintln!("{words:?} has {} steps, was killed {killed} times", steps.len());
+    // How often it waits for others may differ from run to run, and with it the number of steps.
+    assert!(killed * stride * 3 >= steps.len() * 2, "{killed} of {} steps: {counts:?}", steps.len());
+    run(0, None).succeeds();
+}
+
+/// Removes what the killed command left and asserts that this is all.
+#[track_caller]
+fn clear_up(host: &Host) {
+    eventually("gc finds nothing any more", || {
+        host.appc(["gc"]).succeeds();
+        let left = host.appc(["gc", "--dry-run"]).succeeds();
+        left.lines().all(|line| line.starts_with("mount ")).then_some(())
+    });
+    host.appc(["doctor"]).succeeds();
+}
+
+fn status(host: &Host, name: &str) -> String {
+    host.inspect(name)["status"].as_str().unwrap().to_owned()
+}
+
+fn layers(host: &Host) -> BTreeSet<String> {
+    let entries = fs::read_dir(host.paths().layers()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// A test of hundreds of commands.
+const LONG: Duration = Duration::from_secs(400);
+
+#[test]
+fn killed_while_it_sets_the_host_up() {
+    in_sandbox_for(LONG, |host| {
+        let before: Vec<_> = ["/etc/subuid", "/etc/subgid"].map(|path| fs::read(path).unwrap_or_default()).into();
+        kill_at_each_step(
+            host,
+            1,
+            &["setup"],
+            |_| {},
+            |step, _| {
+                // The next one goes on where it was.
+                if step % 4 == 1 {
+                    host.provision("web");
+                    host.in_container("web", ["true"]).succeeds();
+                    host.appc(["rm", "web"]).succeeds();
+                } else {
+                    host.appc(["setup"]).succeeds();
+                }
+                host.appc(["gc"]).succeeds();
+                host.appc(["setup", "--undo"]).succeeds();
+                let after: Vec<_> =
+                    ["/etc/subuid", "/etc/subgid"].map(|path| fs::read(path).unwrap_or_default()).into();
+                assert_eq!(after, before, "subordinate ids were not taken back");
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_takes_the_setup_back() {
+    in_sandbox_for(LONG, |host| {
+        kill_at_each_step(
+            host,
+            1,
+            &["setup", "--undo"],
+            |_| {
+                host.appc(["setup"]).succeeds();
+            },
+            |_, _| {
+                host.appc(["setup", "--undo"]).succeeds();
+                assert_eq!(host.run("nft", ["list", "ruleset"]).succeeds(), "");
+            },
+        );
+        host.provision("web");
+    });
+}
+
+#[test]
+fn killed_while_it_builds_a_base() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["setup"]).succeeds();
+        kill_at_each_step(
+            host,
+            1,
+            &["base", "build", "busybox"],
+            |_| {},
+            |_, _| {
+                clear_up(host);
+                let there = host.json(["base", "ls"]).as_array().unwrap().len();
+                assert_eq!(layers(host).len(), there);
+                if there == 1 {
+                    host.appc(["base", "rm", "busybox"]).succeeds();
+                    clear_up(host);
+                }
+                assert!(layers(host).is_empty());
+            },
+        );
+        host.provision("web");
+        host.in_container("web", ["true"]).succeeds();
+    });
+}
+
+#[test]
+fn killed_while_it_provisions() {
+    in_sandbox_for(LONG, |host| {
+        // A network of five addresses: a reservation that is lost is missed at once.
+        host.appc(["setup", "--subnet", "10.77.0.0/29"]).succeeds();
+        host.provision("other");
+        let skeleton = host.paths().skeletons().join("user/provision/etc/who.tera");
+        fs::create_dir_all(skeleton.parent().unwrap()).unwrap();
+        fs::write(skeleton, "{{ reservation.name }}").unwrap();
+        kill_at_each_step(
+            host,
+            1,
+            &["provision", "--name", "web"],
+            |_| {},
+            |_, _| {
+                clear_up(host);
+                if host.containers().contains(&"web".to_owned()) {
+                    assert_eq!(host.in_container("web", ["cat", "/etc/hostname"]).succeeds(), "web");
+                    host.appc(["rm", "web"]).succeeds();
+                }
+                assert_eq!(host.containers(), ["other"]);
+            },
+        );
+        for n in 0..4 {
+            host.provision(&format!("c{n}"));
+        }
+        assert_eq!(host.in_container("c0", ["cat", "/etc/who"]).succeeds(), "c0");
+        host.in_container("other", ["true"]).succeeds();
+    });
+}
+
+/// A container `web` with a program, and what its image shall show.
+fn shop(host: &Host) {
+    host.provision("web");
+    Archive::new().program("shop", "#!/bin/sh\necho open\n").write(host.file("shop.tar"));
+    host.appc(["-c", "web", "load-archive", "shop.tar"]).succeeds();
+}
+
+#[test]
+fn killed_while_it_loads_an_archive() {
+    in_sandbox_for(LONG, |host| {
+        let content = |word: &str| format!("{word}\n").repeat(3000).into_bytes();
+        Archive::new().file("one", &content("old")).file("two", &content("old")).write(host.file("old.tar"));
+        Archive::new().file("one", &content("new")).file("two", &content("new")).write(host.file("new.tar"));
+        host.sh("gzip -k new.tar").succeeds();
+        host.provision("web");
+        kill_at_each_step(
+            host,
+            1,
+            &["-c", "web", "load-archive", "new.tar.gz"],
+            |_| {
+                host.appc(["-c", "web", "load-archive", "old.tar"]).succeeds();
+            },
+            |_, _| {
+                clear_up(host);
+                // Each file is the old one or the new one, whole, and there is no third.
+                let said = host.sh_in("web", "ls -A; sort -u one; sort -u two; cat one two | wc -l").succeeds();
+                let lines: Vec<_> = said.lines().collect();
+                assert_eq!((lines.len(), &lines[..2], lines[4]), (5, &["one", "two"][..], "6000"), "{said}");
+                assert_eq!(status(host, "web"), "stopped");
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_saves_an_image() {
+    in_sandbox_for(LONG, |host| {
+        shop(host);
+        host.appc(["-c", "web", "save-image", "old.aimg", "--name", "shop"]).succeeds();
+        host.appc(["start", "web"]).succeeds();
+        host.sh_in("web", "echo more > more").succeeds();
+        let mut counting = host.command("appc");
+        counting.args(["-c", "web", "run", "--", "sh", "-c", "n=0; while :; do n=$((n+1)); echo $n > /run/n; done"]);
+        let _counting = host.start_command(counting, LONG);
+        fs::create_dir(host.file("out")).unwrap();
+        let count = || host.in_container("web", ["cat", "/run/n"]).text().parse::<u64>().unwrap_or(0);
+        let old = fs::read(host.file("old.aimg")).unwrap();
+        kill_at_each_step(
+            host,
+            1,
+            &["-c", "web", "save-image", "out/shop.aimg"],
+            |step| {
+                // With and without a file in its place.
+                let _ = fs::remove_file(host.file("out/shop.aimg"));
+                if step % 2 == 0 {
+                    fs::write(host.file("out/shop.aimg"), &old).unwrap();
+                }
+            },
+            |step, done| {
+                let there: Vec<_> =
+                    fs::read_dir(host.file("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+                assert!(there.iter().all(|name| name == "shop.aimg"), "left beside the image: {there:?}");
+                if there.is_empty() {
+                    assert!(step % 2 == 1 && done.code == 137, "the image is gone");
+                } else if fs::read(host.file("out/shop.aimg")).unwrap() != old {
+                    host.appc(["image", "inspect", "out/shop.aimg"]).succeeds();
+                }
+                let before = count();
+                eventually("the container goes on", || (count() > before).then_some(()));
+            },
+        );
+        let name = host.appc(["load-image", "out/shop.aimg"]).succeeds();
+        assert_eq!(host.in_container(&name, ["cat", "more"]).succeeds(), "more");
+        host.appc(["rm", &name]).succeeds();
+        host.appc(["image", "rm", "shop"]).succeeds();
+        clear_up(host);
+        assert_eq!(layers(host).len(), 1, "layers of killed saves were left");
+    });
+}
+
+#[test]
+fn killed_while_it_loads_an_image() {
+    in_sandbox_for(LONG, |host| {
+        shop(host);
+        host.appc(["-c", "web", "save-image", "shop.aimg"]).succeeds();
+        host.appc(["rm", "web"]).succeeds();
+        clear_up(host);
+        assert_eq!(layers(host).len(), 1);
+        kill_at_each_step(
+            host,
+            1,
+            &["load-image", "shop.aimg", "--name", "guest"],
+            |_| {},
+            |_, _| {
+                clear_up(host);
+                for name in host.containers() {
+                    assert_eq!(host.in_container(&name, ["./shop"]).succeeds(), "open");
+                    host.appc(["rm", &name]).succeeds();
+                }
+                let named = host.json(["image", "ls"]).as_array().unwrap().len();
+                assert_eq!(layers(host).len(), 1 + named);
+                if named == 1 {
+                    host.appc(["image", "rm", "shop"]).succeeds();
+                    clear_up(host);
+                }
+                assert_eq!(layers(host).len(), 1);
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_starts_a_container() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        kill_at_each_step(
+            host,
+            1,
+            &["start", "web"],
+            |_| {},
+            |_, _| {
+                // A start that is under way goes on without its command.
+                eventually("the start is over", || (status(host, "web") != "busy").then_some(()));
+                clear_up(host);
+                host.in_container("web", ["true"]).succeeds();
+                host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+                assert_eq!(status(host, "web"), "stopped");
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_stops_a_container() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        kill_at_each_step(
+            host,
+            1,
+            &["stop", "web"],
+            |_| {
+                host.appc(["start", "web"]).succeeds();
+            },
+            |_, _| {
+                host.appc(["stop", "web"]).succeeds();
+                assert_eq!(status(host, "web"), "stopped");
+                clear_up(host);
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_runs_a_command() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        kill_at_each_step(
+            host,
+            1,
+            &["-c", "web", "run", "--", "sh", "-c", "echo x; sleep 0.01; echo y"],
+            |_| {},
+            |_, _| {
+                eventually("the container stops", || (status(host, "web") == "stopped").then_some(()));
+                assert_eq!(host.in_container("web", ["echo", "fine"]).succeeds(), "fine");
+                clear_up(host);
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_in_a_one_shot() {
+    in_sandbox_for(LONG, |host| {
+        shop(host);
+        host.appc(["-c", "web", "save-image", "shop.aimg"]).succeeds();
+        host.appc(["load-image", "shop.aimg", "--name", "kept"]).succeeds();
+        kill_at_each_step(
+            host,
+            1,
+            &["run", "--rm", "--image", "shop", "--", "./shop"],
+            |_| {},
+            |_, _| {
+                // A container that never ran is still there: it is loaded, and not garbage.
+                eventually("nothing runs", || {
+                    host.json(["ls"]).as_array().unwrap().iter().all(|one| one["status"] == "stopped").then_some(())
+                });
+                clear_up(host);
+                for name in host.containers() {
+                    if name.starts_with("shop-") {
+                        host.appc(["rm", &name]).succeeds();
+                    }
+                }
+                assert_eq!(host.containers(), ["kept", "web"]);
+                assert_eq!(fs::read_dir(host.paths().tmp_overlays()).unwrap().count(), 0);
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_removes_a_container() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["setup", "--subnet", "10.77.0.0/29"]).succeeds();
+        host.provision("other");
+        kill_at_each_step(
+            host,
+            1,
+            &["rm", "-f", "web"],
+            |step| {
+                host.provision("web");
+                if step % 3 == 0 {
+                    host.appc(["start", "web"]).succeeds();
+                } else {
+                    host.sh_in("web", "echo x > file").succeeds();
+                }
+            },
+            |_, _| {
+                // Gone, or still there and whole.
+                clear_up(host);
+                if host.containers().contains(&"web".to_owned()) {
+                    host.in_container("web", ["true"]).succeeds();
+                    host.appc(["rm", "-f", "web"]).succeeds();
+                }
+                assert!(!host.paths().raw_overlays().join("web").exists());
+                assert!(!host.paths().container(&"web".parse().unwrap()).exists());
+            },
+        );
+        for n in 0..4 {
+            host.provision(&format!("c{n}"));
+        }
+    });
+}
+
+#[test]
+fn killed_while_it_renames_a_container() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        host.sh_in("web", "echo mine > file").succeeds();
+        let ip = host.inspect("web")["ip"].clone();
+        kill_at_each_step(
+            host,
+            1,
+            &["rename", "web", "shop"],
+            |_| {},
+            |step, _| {
+                match step % 3 {
+                    0 => clear_up(host),
+                    1 => {}
+                    // Somebody else wants the new name in the middle of it.
+                    _ => {
+                        let other = host.appc(["provision", "--name", "shop"]);
+                        if other.code == 0 && host.containers().len() == 2 {
+                            assert_eq!(host.in_container("web", ["cat", "file"]).succeeds(), "mine");
+                            host.appc(["rm", "shop"]).succeeds();
+                        }
+                    }
+                }
+                let names = host.containers();
+                assert_eq!(names.len(), 1, "{names:?}");
+                assert_eq!(host.inspect(&names[0])["ip"], ip);
+                assert_eq!(host.in_container(&names[0], ["cat", "file"]).succeeds(), "mine");
+                if names[0] == "shop" {
+                    host.appc(["rename", "shop", "web"]).succeeds();
+                }
+            },
+        );
+    });
+}
+
+#[test]
+fn killed_while_it_collects_garbage() {
+    in_sandbox_for(LONG, |host| {
+        shop(host);
+        host.appc(["-c", "web", "save-image", "shop.aimg"]).succeeds();
+        kill_at_each_step(
+            host,
+            1,
+            &["gc"],
+            |_| {
+                // A layer that nobody has, and mounts of layers.
+                host.sh_in("web", "./shop").succeeds();
+                host.appc(["load-image", "shop.aimg", "--name", "guest"]).succeeds();
+                host.in_container("guest", ["true"]).succeeds();
+                host.appc(["rm", "guest"]).succeeds();
+                host.appc(["image", "rm", "shop"]).succeeds();
+            },
+            |_, _| {
+                clear_up(host);
+                assert_eq!(host.in_container("web", ["./shop"]).succeeds(), "open");
+            },
+        );
+    });
+}
+
+/// The pids in a container's start record: `monitor` or `init`.
+fn recorded_pid(host: &Host, name: &str, which: &str) -> Option<Pid> {
+    let path = host.paths().container_run(&name.parse().unwrap()).join("start.json");
+    let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    fn find(value: &serde_json::Value, which: &str) -> Option<i64> {
+        let map = value.as_object()?;
+        map.get(which)
+            .and_then(|found| found["pid"].as_i64())
+            .or_else(|| map.values().find_map(|value| find(value, which)))
+    }
+    Pid::from_raw(find(&record, which)? as i32)
+}
+
+#[test]
+fn a_container_whose_monitor_was_killed_can_be_stopped_started_and_removed() {
+    in_sandbox(|host| {
+        host.provision("web");
+        for last in ["stop", "rm"] {
+            host.appc(["start", "web"]).succeeds();
+            kill_process(recorded_pid(host, "web", "monitor").unwrap(), Signal::KILL).unwrap();
+            assert_eq!(status(host, "web"), "running", "a monitor's end is not the container's");
+            if last == "stop" {
+                host.appc(["stop", "web", "--timeout", "1"]).succeeds();
+                assert_eq!(status(host, "web"), "stopped");
+                host.in_container("web", ["true"]).succeeds();
+            } else {
+                host.appc(["rm", "-f", "web"]).succeeds();
+            }
+            clear_up(host);
+        }
+        assert!(host.containers().is_empty());
+    });
+}
+
+#[test]
+fn a_monitor_killed_while_it_starts_a_container_leaves_nothing() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        let log = host.paths().container_run(&"web".parse().unwrap()).join("start.json");
+        for round in 0..12u32 {
+            let mut start = host.command("appc");
+            start.args(["start", "web"]);
+            let start = host.start_command(start, LIMIT);
+            // A little later each time: from its first trace on.
+            let monitor = eventually("a monitor", || recorded_pid(host, "web", "monitor"));
+            for _ in 0..round * 20 {
+                let _ = fs::metadata(&log);
+                std::thread::yield_now();
+            }
+            let _ = kill_process(monitor, Signal::KILL);
+            let done = start.wait();
+            assert!([0, 1].contains(&done.code), "{}", done.transcript());
+            host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+            clear_up(host);
+            host.in_container("web", ["true"]).succeeds();
+        }
+    });
+}
+
+/// The monitor, liblxc's helper, LXC's monitor and the container's init are killed at their first, second, third …
+/// change of each kind: by a monitor that is started under strace with all that it starts.
+#[test]
+fn a_start_of_which_any_process_is_killed_anywhere_leaves_nothing() {
+    in_sandbox_for(LONG, |host| {
+        host.provision("web");
+        let directory = host.file("libexec");
+        fs::create_dir(&directory).unwrap();
+        let strace = host.sh("command -v strace").succeeds();
+        for (name, most) in [
+            ("clone", 3),
+            ("clone3", 3),
+            ("mount", 14),
+            ("move_mount", 3),
+            ("open_tree", 2),
+            ("mkdir", 8),
+            ("mkdirat", 6),
+            ("rename", 4),
+            ("openat", 60),
+            ("write", 24),
+            ("sendto", 6),
+            ("sendmsg", 8),
+            ("ioctl", 6),
+            ("flock", 3),
+            ("setns", 2),
+            ("unshare", 2),
+            ("umount2", 4),
+            ("bind", 4),
+            ("connect", 3),
+            ("execve", 3),
+            ("prctl", 8),
+            ("unlink", 3),
+            ("unlinkat", 6),
+        ] {
+            let step = if most > 20 { 4 } else { 1 };
+            for count in (1..=most).step_by(step) {
+                let monitor = host.programs().join("appc-monitor");
+                let script = format!(
+                    "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
+                    monitor.display()
+                );
+                eprintln!("killed at {name} {count}");
+                let wrapper = directory.join("appc-monitor");
+                fs::write(&wrapper, script).unwrap();
+                fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+                let mut start = host.command("appc");
+                start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
+                let done = host.start_command(start, LIMIT).wait();
+                if done.code != 0 {
+                    done.refuses(1, &["web"]);
+                }
+                host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+                assert_eq!(status(host, "web"), "stopped");
+                clear_up(host);
+                assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_container_that_lost_its_init_is_stopped() {
+    in_sandbox(|host| {
+        host.start("web");
+        kill_process(recorded_pid(host, "web", "init").unwrap(), Signal::KILL).unwrap();
+        eventually("it is stopped", || (status(host, "web") == "stopped").then_some(()));
+        host.appc(["start", "web"]).succeeds();
+        host.in_container("web", ["true"]).succeeds();
+    });
+}
+
+/// As after a power cut: /run is empty, mounts and processes are gone, the state directory is as it was.
+#[test]
+fn after_a_reboot_everything_kept_is_there() {
+    in_sandbox(|host| {
+        shop(host);
+        host.appc(["-c", "web", "save-image", "shop.aimg"]).succeeds();
+        host.appc(["load-image", "shop.aimg", "--name", "kept"]).succeeds();
+        host.appc(["load-image", "shop", "--ephemeral", "--name", "guest"]).succeeds();
+        for name in ["web", "guest"] {
+            host.appc(["start", name]).succeeds();
+        }
+        for name in ["web", "guest"] {
+            let [monitor, init] = ["monitor", "init"].map(|which| recorded_pid(host, name, which).unwrap());
+            kill_process(monitor, Signal::KILL).unwrap();
+            kill_process(init, Signal::KILL).unwrap();
+            eventually("init is gone", || {
+                (!Path::new(&format!("/proc/{}/root/proc", init.as_raw_nonzero())).exists()).then_some(())
+            });
+        }
+        eventually("LXC's monitors are gone", || (host.run("pgrep", ["-f", "lxc monitor"]).code == 1).then_some(()));
+        host.sh(&format!("umount -l {}/*; nft flush ruleset", host.paths().layer_mounts().display())).succeeds();
+        for entry in fs::read_dir(host.paths().run()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+        assert_eq!(host.in_container("web", ["./shop"]).succeeds(), "open");
+        assert_eq!(host.in_container("kept", ["./shop"]).succeeds(), "open");
+        clear_up(host);
+        // What was for one start only does not come back to life half.
+        if host.containers().contains(&"guest".to_owned()) {
+            host.in_container("guest", ["./shop"]).succeeds();
+        }
+    });
+}
