@@ -188,6 +188,11 @@ impl Paths {
         self.run.join("host.lock")
     }
 
+    /// What the reservations take, for who need not know whose it is.
+    pub fn reservation_index(&self) -> PathBuf {
+        self.run.join("reservations.index")
+    }
+
     /// What was set up of the host's network since the last boot, and where.
     pub fn network_record(&self) -> PathBuf {
         self.run.join("network.json")

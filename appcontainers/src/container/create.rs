@@ -76,7 +76,7 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
         let host = HostLock::acquire(paths)?;
         let mut store = ReservationStore::open(paths, &host)?;
         match store.reserve(&name, options) {
-            Ok(reservation) => return Ok((lock, reservation, store.reservations().settings().clone())),
+            Ok(reservation) => return Ok((lock, reservation, store.settings().clone())),
             Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
             Err(ReservationError::Taken { .. }) if is_orphan(paths, &lock)? => {
                 drop(host);

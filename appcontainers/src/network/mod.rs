@@ -4,6 +4,7 @@
 mod address;
 mod host;
 mod id_range;
+mod index;
 mod journal;
 mod mac;
 mod names;

@@ -9,6 +9,8 @@
 //!                                  (killed here: 1..n are read again and passed over)
 //! ```
 //!
+//! Who only reserves does not parse a long snapshot: an index of it (see `index.rs`) says what is surely free.
+//!
 //! Writing needs the host's lock. Reading needs none: the journal is read before the snapshot, so what
 //! was folded in between is in the snapshot.
 
@@ -25,9 +27,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     IdRange, MacAddress, SubordinateIds, SubordinateIdsError, address,
+    index::Index,
     journal::{self, Change, Entry, Journal},
     mac,
-    record::Held,
+    record::{Held, Record},
     snapshot::{self, Header},
 };
 use crate::{
@@ -39,6 +42,9 @@ use crate::{
 /// reservations reads both, and an entry of the journal takes twice as long as a record of the snapshot.
 const FOLD_AT_LEAST_BYTES: u64 = 64 * 1024;
 const FOLD_AT_SHARE: u64 = 8;
+
+/// A shorter snapshot is parsed as fast as its index is read. The tests want the index always.
+const INDEX_AT_LEAST_BYTES: u64 = if cfg!(test) { 1 } else { 64 * 1024 };
 
 /// What one container holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -248,6 +254,18 @@ impl Reservations {
         Ok((Self { header, held, seq }, bytes.len() as u64))
     }
 
+    /// Writes the index of the snapshot, which has these reservations; the caller has the host's lock.
+    fn write_index(&self, paths: &Paths, snapshot_bytes: u64) {
+        if snapshot_bytes < INDEX_AT_LEAST_BYTES {
+            return;
+        }
+        if let Err(error) = Index::write(&paths.reservation_index(), &paths.resources(), &self.header, self.held.iter())
+        {
+            // Without it, all is only slower.
+            tracing::debug!(%error, "cannot write the index of the reservations");
+        }
+    }
+
     fn replay(mut self, path: &Path, entries: &[Entry<'_>]) -> Result<Self, ReservationError> {
         let folded = self.header.folded;
         for entry in entries.iter().filter(|entry| entry.seq > folded) {
@@ -258,6 +276,35 @@ impl Reservations {
             self.apply(entry).ok_or_else(out_of_step)?;
         }
         Ok(self)
+    }
+
+    /// What the journal alone reserves, over a snapshot of which there is an index; `None` if one has to look.
+    fn over_index(index: &mut Index, entries: &[Entry<'_>]) -> Option<Self> {
+        let header = index.header().clone();
+        let mut all = Self { seq: header.folded, header, held: HashMap::new() };
+        let folded = all.seq;
+        for entry in entries.iter().filter(|entry| entry.seq > folded) {
+            all.apply_over(index, entry).filter(|()| entry.seq == all.seq)?;
+        }
+        Some(all)
+    }
+
+    /// As [`Self::apply`], over the index of what is not here.
+    fn apply_over(&mut self, index: &mut Index, entry: &Entry<'_>) -> Option<()> {
+        let next = self.seq + 1;
+        match entry.change {
+            Change::Reserve(Record { name, .. }) | Change::Rename { to: name, .. } => {
+                index.holds(&name.parse().ok()?).is_some().then(|| self.apply(entry))??;
+            }
+            Change::Release(name) => {
+                let name: ContainerName = name.parse().ok()?;
+                if self.held.remove(&name).is_none() {
+                    index.release(name).then_some(())?;
+                }
+            }
+        }
+        self.seq = next;
+        Some(())
     }
 
     /// `None` if the change can't be made of what is there.
@@ -285,9 +332,11 @@ impl Reservations {
 /// All reservations, to be changed by who has the host's lock.
 #[derive(Debug)]
 pub struct ReservationStore<'lock> {
+    /// All, or over an index those that were made since its snapshot.
     all: Reservations,
+    index: Option<Index>,
     journal: Journal,
-    snapshot_path: PathBuf,
+    paths: Paths,
     snapshot_bytes: u64,
     veth_prefix: String,
     /// Read when first needed.
@@ -301,12 +350,40 @@ impl<'lock> ReservationStore<'lock> {
         let path = journal_path(paths);
         let bytes = journal::read_bytes(&path)?;
         let (entries, sound) = journal::parse(&path, &bytes)?;
-        let snapshot_path = paths.resources();
-        let (all, snapshot_bytes) = Reservations::from_snapshot(&snapshot_path)?;
-        let all = all.replay(&path, &entries)?;
+        let mut index = Index::read(&paths.reservation_index(), &paths.resources());
+        let over_index = index.as_mut().and_then(|index| Reservations::over_index(index, &entries));
+        let (all, snapshot_bytes) = match (over_index, &index) {
+            (Some(all), Some(index)) => (all, index.snapshot_bytes()),
+            _ => {
+                index = None;
+                let (snapshot, bytes) = Reservations::from_snapshot(&paths.resources())?;
+                snapshot.write_index(paths, bytes);
+                (snapshot.replay(&path, &entries)?, bytes)
+            }
+        };
         let journal = Journal::open(path, bytes.len(), sound)?;
         let veth_prefix = super::veth_prefix(paths);
-        Ok(Self { all, journal, snapshot_path, snapshot_bytes, veth_prefix, ids: None, _lock: lock })
+        Ok(Self { all, index, journal, paths: paths.clone(), snapshot_bytes, veth_prefix, ids: None, _lock: lock })
+    }
+
+    /// Reads what the index does not say.
+    fn look(&mut self) -> Result<(), ReservationError> {
+        if self.index.take().is_some() {
+            self.all = Reservations::read(&self.paths)?;
+        }
+        Ok(())
+    }
+
+    fn holds(&mut self, name: &ContainerName) -> Result<bool, ReservationError> {
+        if let Some(index) = &self.index
+            && !self.all.held.contains_key(name)
+        {
+            match index.holds(name) {
+                Some(holds) => return Ok(holds),
+                None => self.look()?,
+            }
+        }
+        Ok(self.all.held.contains_key(name))
     }
 
     /// Makes the store, without reservations; one that is there keeps them and gets these settings.
@@ -314,6 +391,7 @@ impl<'lock> ReservationStore<'lock> {
     pub fn create(paths: &Paths, lock: &'lock HostLock, settings: PoolSettings) -> Result<Self, ReservationError> {
         match Self::open(paths, lock) {
             Ok(mut store) => {
+                store.look()?;
                 store.all.header.settings = settings;
                 store.fold()?;
                 Ok(store)
@@ -331,24 +409,14 @@ impl<'lock> ReservationStore<'lock> {
         }
     }
 
-    /// What is reserved.
-    pub fn reservations(&self) -> &Reservations {
-        &self.all
-    }
-
-    /// The container's reservation.
-    pub fn get(&self, name: &ContainerName) -> Option<Reservation> {
-        self.all.get(name)
-    }
-
-    /// All, by name.
-    pub fn list(&self) -> Vec<Reservation> {
-        self.all.list()
+    /// Out of what reservations are made.
+    pub fn settings(&self) -> &PoolSettings {
+        self.all.settings()
     }
 
     /// Reserves an address, a MAC and, unless it is privileged, an id range for the container.
     pub fn reserve(&mut self, name: &ContainerName, options: ReserveOptions) -> Result<Reservation, ReservationError> {
-        if self.all.held.contains_key(name) {
+        if self.holds(name)? {
             return Err(ReservationError::Taken { name: name.clone() });
         }
         let held = Held {
@@ -363,7 +431,7 @@ impl<'lock> ReservationStore<'lock> {
 
     /// Gives back what the container holds.
     pub fn release(&mut self, name: &ContainerName, durability: Durability) -> Result<(), ReservationError> {
-        if !self.all.held.contains_key(name) {
+        if !self.holds(name)? {
             return Err(ReservationError::Unknown { name: name.clone() });
         }
         self.commit(Change::Release(name.as_str()), durability)
@@ -376,20 +444,24 @@ impl<'lock> ReservationStore<'lock> {
         to: &ContainerName,
         durability: Durability,
     ) -> Result<(), ReservationError> {
-        if !self.all.held.contains_key(from) {
+        if !self.holds(from)? {
             return Err(ReservationError::Unknown { name: from.clone() });
         }
-        if self.all.held.contains_key(to) {
+        if self.holds(to)? {
             return Err(ReservationError::Taken { name: to.clone() });
         }
         self.commit(Change::Rename { from: from.as_str(), to: to.as_str() }, durability)
     }
 
-    fn free_address(&self) -> Result<Ipv4Addr, ReservationError> {
+    fn free_address(&mut self) -> Result<Ipv4Addr, ReservationError> {
         let PoolSettings { subnet, gateway, .. } = self.all.header.settings;
-        let taken = self.all.held.values().map(|held| held.ip);
-        address::next_free(subnet, gateway, self.all.header.cursor.ip, taken)
-            .ok_or(ReservationError::AddressesExhausted { subnet, held: self.all.count() })
+        let beneath = self.index.iter().flat_map(Index::ips);
+        let taken = self.all.held.values().map(|held| held.ip).chain(beneath);
+        match address::next_free(subnet, gateway, self.all.header.cursor.ip, taken) {
+            Some(address) => Ok(address),
+            None if self.index.is_some() => self.look().and_then(|()| self.free_address()),
+            None => Err(ReservationError::AddressesExhausted { subnet, held: self.all.count() }),
+        }
     }
 
     fn free_mac(&self) -> Result<MacAddress, ReservationError> {
@@ -398,7 +470,8 @@ impl<'lock> ReservationStore<'lock> {
             let mac = MacAddress::random();
             let is_on_host = mac::is_on_host(mac, interfaces, &self.veth_prefix)
                 .map_err(|source| ReservationError::Interfaces { path: interfaces.to_owned(), source })?;
-            if !is_on_host && self.all.held.values().all(|held| held.mac != mac) {
+            let is_beneath = self.index.as_ref().is_some_and(|index| index.may_have(mac));
+            if !is_on_host && !is_beneath && self.all.held.values().all(|held| held.mac != mac) {
                 return Ok(mac);
             }
         }
@@ -412,22 +485,26 @@ impl<'lock> ReservationStore<'lock> {
         let ids = self.ids.insert(ids);
         let pool = self.all.header.settings.id_pool.ids();
         let last = self.all.header.cursor.id_base.and_then(IdRange::new);
-        let taken = self.all.held.values().filter_map(|held| held.id_range);
-        ids.next_free(&pool, last, taken).ok_or_else(|| {
-            let ranges = pool.len() as u32 / IdRange::COUNT;
-            if ids.next_free(&pool, None, std::iter::empty()).is_some() {
-                ReservationError::IdsExhausted { ranges, first: pool.start }
-            } else {
-                ReservationError::IdsNotGranted { first: pool.start, last: pool.end.saturating_sub(1) }
+        let beneath = self.index.iter().flat_map(Index::id_ranges);
+        let taken = self.all.held.values().filter_map(|held| held.id_range).chain(beneath);
+        match ids.next_free(&pool, last, taken) {
+            Some(range) => Ok(range),
+            None if self.index.is_some() => self.look().and_then(|()| self.free_id_range()),
+            None if ids.next_free(&pool, None, std::iter::empty()).is_some() => {
+                Err(ReservationError::IdsExhausted { ranges: pool.len() as u32 / IdRange::COUNT, first: pool.start })
             }
-        })
+            None => Err(ReservationError::IdsNotGranted { first: pool.start, last: pool.end.saturating_sub(1) }),
+        }
     }
 
     fn commit(&mut self, change: Change<'_>, durability: Durability) -> Result<(), ReservationError> {
         let entry = Entry { seq: self.all.seq + 1, change };
         self.journal.append(&entry, durability)?;
         // It was checked against what is there before it was written.
-        let _ = self.all.apply(&entry);
+        let _ = match &mut self.index {
+            Some(index) => self.all.apply_over(index, &entry),
+            None => self.all.apply(&entry),
+        };
         if self.journal.length() > FOLD_AT_LEAST_BYTES.max(self.snapshot_bytes / FOLD_AT_SHARE)
             && let Err(error) = self.fold()
         {
@@ -438,10 +515,12 @@ impl<'lock> ReservationStore<'lock> {
     }
 
     fn fold(&mut self) -> Result<(), ReservationError> {
+        self.look()?;
         self.all.header.folded = self.all.seq;
         let mut all: Vec<_> = self.all.held.iter().map(|(name, held)| held.record(name)).collect();
         all.sort_by_key(|record| record.ip);
-        self.snapshot_bytes = snapshot::write(&self.snapshot_path, &self.all.header, &all)?;
+        self.snapshot_bytes = snapshot::write(&self.paths.resources(), &self.all.header, &all)?;
+        self.all.write_index(&self.paths, self.snapshot_bytes);
         self.journal.clear()
     }
 }

@@ -177,6 +177,30 @@ fn a_snapshot_laid_out_by_hand_is_read_too() {
 }
 
 #[test]
+fn the_snapshot_is_read_only_for_what_its_index_does_not_say() {
+    let place = Place::new("10.1.0.0/24", 10);
+    place.with(|store| {
+        (0..3).for_each(|n| drop(store.reserve(&name(n), VOLATILE).unwrap()));
+        store.fold().unwrap();
+    });
+    place.with(|store| {
+        store.reserve(&name(3), VOLATILE).unwrap();
+        store.release(&name(3), Durability::Volatile).unwrap();
+        assert!(store.index.is_some(), "nothing of this is about the snapshot's containers");
+        store.release(&name(1), Durability::Volatile).unwrap();
+        assert!(store.index.is_none());
+    });
+    place.with(|store| {
+        store.reserve(&name(1), VOLATILE).unwrap();
+        assert!(store.index.is_some(), "the journal says that this name is free");
+        assert!(matches!(store.reserve(&name(2), VOLATILE), Err(ReservationError::Taken { .. })));
+    });
+    let all = Reservations::read(&place.paths).unwrap();
+    assert_eq!(all.count(), 3);
+    assert_unique(&all);
+}
+
+#[test]
 fn two_hundred_at_once_are_all_unique() {
     let place = Place::new("10.1.0.0/16", 16_000);
     std::thread::scope(|scope| {
