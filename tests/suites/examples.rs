@@ -138,7 +138,7 @@ fn the_demo_goes_from_nothing_to_an_app_in_one_file_and_leaves_nothing() {
         assert!(part(&said, "$ appc run -- sh -c 'exit 42'").contains(&"exit code 42"));
         assert!(part(&said, "$ appc diff").contains(&"A /root/app/data/ledger.txt"));
         assert_eq!(part(&said, "$ unsquashfs")[0], "squashfs-root");
-        assert!(said.contains("\n# Done."), "{said}");
+        assert!(said.contains("\n# Done"), "{said}");
         let interfaces = host.sh("ls /sys/class/net").succeeds();
         assert!(!interfaces.contains("appc"), "{interfaces}");
     });
@@ -151,7 +151,7 @@ fn the_demo_on_the_hosts_own_network_takes_back_what_it_has_changed() {
         let before = state();
         let said = demo(host, false);
         assert!(said.contains("\n# On this host's own network"), "{said}");
-        assert!(said.contains("\n# Done."), "{said}");
+        assert!(said.contains("\n# Done"), "{said}");
         assert_eq!(state(), before);
     });
 }
