@@ -545,48 +545,22 @@ fn a_monitor_killed_while_it_starts_a_container_leaves_nothing() {
     });
 }
 
-/// The monitor, liblxc's helper, LXC's monitor and the container's init are killed at their first, second, third …
-/// change of each kind: by a monitor that is started under strace with all that it starts.
-#[test]
-fn a_start_of_which_any_process_is_killed_anywhere_leaves_nothing() {
+/// Starts `web` again and again while of its processes (monitor, liblxc's helper, LXC's monitor, init) whichever makes a
+/// system call for the first, second, third … time is killed at that: the monitor is started under strace, with all that
+/// it starts. Of many times every fourth is tried.
+fn kill_the_starts_processes_at(calls: &[(&str, usize)]) {
     in_sandbox_for(LONG, |host| {
         host.provision("web");
         let directory = host.file("libexec");
         fs::create_dir(&directory).unwrap();
-        let strace = host.sh("command -v strace").succeeds();
-        for (name, most) in [
-            ("clone", 3),
-            ("clone3", 3),
-            ("mount", 14),
-            ("move_mount", 3),
-            ("open_tree", 2),
-            ("mkdir", 8),
-            ("mkdirat", 6),
-            ("rename", 4),
-            ("openat", 60),
-            ("write", 24),
-            ("sendto", 6),
-            ("sendmsg", 8),
-            ("ioctl", 6),
-            ("flock", 3),
-            ("setns", 2),
-            ("unshare", 2),
-            ("umount2", 4),
-            ("bind", 4),
-            ("connect", 3),
-            ("execve", 3),
-            ("prctl", 8),
-            ("unlink", 3),
-            ("unlinkat", 6),
-        ] {
-            let step = if most > 20 { 4 } else { 1 };
-            for count in (1..=most).step_by(step) {
-                let monitor = host.programs().join("appc-monitor");
+        let (strace, monitor) = (host.sh("command -v strace").succeeds(), host.programs().join("appc-monitor"));
+        for (name, most) in calls {
+            for count in (1..=*most).step_by(if *most > 20 { 4 } else { 1 }) {
+                eprintln!("killed at {name} {count}");
                 let script = format!(
                     "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
                     monitor.display()
                 );
-                eprintln!("killed at {name} {count}");
                 let wrapper = directory.join("appc-monitor");
                 fs::write(&wrapper, script).unwrap();
                 fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
@@ -603,6 +577,41 @@ fn a_start_of_which_any_process_is_killed_anywhere_leaves_nothing() {
             }
         }
     });
+}
+
+#[test]
+fn a_start_of_which_a_process_is_killed_while_it_sets_up_leaves_nothing() {
+    kill_the_starts_processes_at(&[
+        ("mount", 14),
+        ("move_mount", 3),
+        ("open_tree", 2),
+        ("mkdir", 8),
+        ("mkdirat", 6),
+        ("rename", 4),
+        ("umount2", 4),
+        ("unlink", 3),
+        ("unlinkat", 6),
+        ("setns", 2),
+        ("unshare", 2),
+    ]);
+}
+
+#[test]
+fn a_start_of_which_a_process_is_killed_while_it_talks_to_another_leaves_nothing() {
+    kill_the_starts_processes_at(&[
+        ("clone", 3),
+        ("clone3", 3),
+        ("execve", 3),
+        ("openat", 60),
+        ("write", 24),
+        ("sendto", 6),
+        ("sendmsg", 8),
+        ("ioctl", 6),
+        ("flock", 3),
+        ("bind", 4),
+        ("connect", 3),
+        ("prctl", 8),
+    ]);
 }
 
 #[test]
