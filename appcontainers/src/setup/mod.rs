@@ -7,7 +7,12 @@ mod change;
 mod directories;
 mod ids;
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use appcontainers_sys::lxc;
 use ipnetwork::Ipv4Network;
@@ -19,6 +24,7 @@ use crate::{
         HostNetwork, HostNetworkError, NoSubnet, PoolSettings, ReservationError, ReservationStore, Reservations,
         RoutesError, SubordinateIdsError, default_subnet, host_networks,
     },
+    output::gone,
     runtime::{self, cgroup},
     skeleton::{self, SkeletonError},
     state::{HostLock, LockError, StateError},
@@ -28,6 +34,9 @@ pub use change::Change;
 pub(crate) use directories::{layout, mode_of};
 use ids::AccountFiles;
 pub(crate) use ids::wide;
+
+/// How long the undoing waits for those who read the output of containers that are gone.
+const READERS_END: Duration = Duration::from_secs(2);
 
 /// How to set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,6 +188,7 @@ pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     ] {
         changes.extend(remove(path)?);
     }
+    delete_gone(paths)?;
     // The user's skeletons stay if there are any.
     let _ = fs::remove_dir(skeletons.join("user"));
     changes.extend(directories::undo(paths)?);
@@ -195,7 +205,8 @@ fn refuse_containers(paths: &Paths) -> Result<(), SetupError> {
         Err(error) => return Err(error.into()),
     };
     for entry in fs::read_dir(paths.containers()).into_iter().flatten().flatten() {
-        names.extend(entry.file_name().into_string());
+        // What is left of a removed one, for those who still read its output, is no container.
+        names.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with(gone::PREFIX)));
     }
     names.sort();
     names.dedup();
@@ -218,6 +229,21 @@ fn unmount_layers(paths: &Paths) -> Result<Vec<Change>, SetupError> {
         }
     }
     Ok(changes)
+}
+
+/// Deletes what is left of removed containers. Monitors and readers may take a moment to let go of it; those that take
+/// longer delete it themselves.
+fn delete_gone(paths: &Paths) -> Result<(), SetupError> {
+    let entries = fs::read_dir(paths.containers()).into_iter().flatten().flatten();
+    let gone = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(gone::PREFIX.as_bytes()));
+    let until = Instant::now() + READERS_END;
+    for path in gone.map(|entry| entry.path()) {
+        let failed = |source| SetupError::Directory { path: path.clone(), source };
+        while !gone::delete_unless_read(&path).map_err(failed)? && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: PathBuf) -> Result<Option<Change>, SetupError> {
