@@ -114,7 +114,7 @@ fn a_newer_file_is_refused_by_its_version() {
     let place = Place::new("10.1.0.0/24", 2);
     fs::write(place.paths.resources(), r#"{"version":2,"reservations":{}}"#).unwrap();
     let error = Reservations::read(&place.paths).unwrap_err();
-    assert!(matches!(error, ReservationError::State(StateError::Newer { found: 2, .. })), "{error}");
+    assert!(matches!(error, ReservationError::State(crate::state::StateError::Newer { found: 2, .. })), "{error}");
 }
 
 #[test]
