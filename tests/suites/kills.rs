@@ -548,40 +548,38 @@ fn a_monitor_killed_while_it_starts_a_container_leaves_nothing() {
 /// Starts `web` again and again while of its processes (monitor, liblxc's helper, LXC's monitor, init) whichever makes a
 /// system call for the first, second, third … time is killed at that: the monitor is started under strace, with all that
 /// it starts. Of many times every fourth is tried.
-fn kill_the_starts_processes_at(calls: &[(&str, usize)]) {
-    in_sandbox_for(LONG, |host| {
-        host.provision("web");
-        let directory = host.file("libexec");
-        fs::create_dir(&directory).unwrap();
-        let (strace, monitor) = (host.sh("command -v strace").succeeds(), host.programs().join("appc-monitor"));
-        for (name, most) in calls {
-            for count in (1..=*most).step_by(if *most > 20 { 4 } else { 1 }) {
-                eprintln!("killed at {name} {count}");
-                let script = format!(
-                    "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
-                    monitor.display()
-                );
-                let wrapper = directory.join("appc-monitor");
-                fs::write(&wrapper, script).unwrap();
-                fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-                let mut start = host.command("appc");
-                start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
-                let done = host.start_command(start, LIMIT).wait();
-                if done.code != 0 {
-                    done.refuses(1, &["web"]);
-                }
-                host.appc(["stop", "web", "--timeout", "0"]).succeeds();
-                assert_eq!(status(host, "web"), "stopped");
-                clear_up(host);
-                assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
+fn kill_the_starts_processes_at(host: &Host, calls: &[(&str, usize)]) {
+    host.provision("web");
+    let directory = host.file("libexec");
+    fs::create_dir(&directory).unwrap();
+    let (strace, monitor) = (host.sh("command -v strace").succeeds(), host.programs().join("appc-monitor"));
+    for (name, most) in calls {
+        for count in (1..=*most).step_by(if *most > 20 { 4 } else { 1 }) {
+            eprintln!("killed at {name} {count}");
+            let script = format!(
+                "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={name} -e inject={name}:signal=KILL:when={count} {} \"$@\"\n",
+                monitor.display()
+            );
+            let wrapper = directory.join("appc-monitor");
+            fs::write(&wrapper, script).unwrap();
+            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+            let mut start = host.command("appc");
+            start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
+            let done = host.start_command(start, LIMIT).wait();
+            if done.code != 0 {
+                done.refuses(1, &["web"]);
             }
+            host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+            assert_eq!(status(host, "web"), "stopped");
+            clear_up(host);
+            assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
         }
-    });
+    }
 }
 
 #[test]
 fn a_start_of_which_a_process_is_killed_while_it_sets_up_leaves_nothing() {
-    kill_the_starts_processes_at(&[
+    let calls = [
         ("mount", 14),
         ("move_mount", 3),
         ("open_tree", 2),
@@ -593,12 +591,13 @@ fn a_start_of_which_a_process_is_killed_while_it_sets_up_leaves_nothing() {
         ("unlinkat", 6),
         ("setns", 2),
         ("unshare", 2),
-    ]);
+    ];
+    in_sandbox_for(LONG, |host| kill_the_starts_processes_at(host, &calls));
 }
 
 #[test]
 fn a_start_of_which_a_process_is_killed_while_it_talks_to_another_leaves_nothing() {
-    kill_the_starts_processes_at(&[
+    let calls = [
         ("clone", 3),
         ("clone3", 3),
         ("execve", 3),
@@ -611,7 +610,8 @@ fn a_start_of_which_a_process_is_killed_while_it_talks_to_another_leaves_nothing
         ("bind", 4),
         ("connect", 3),
         ("prctl", 8),
-    ]);
+    ];
+    in_sandbox_for(LONG, |host| kill_the_starts_processes_at(host, &calls));
 }
 
 #[test]
