@@ -60,11 +60,8 @@ impl Bench {
         let process = ProcessId(process);
         let spec = ProcessSpec {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-            env: Vec::new(),
             working_dir: Some("/".to_owned()),
-            user: None,
-            stdin: false,
-            file_operation: false,
+            ..ProcessSpec::default()
         };
         let begin = Instant::now();
         self.send(&ToAgent::Spawn { process, spec });

@@ -9,7 +9,7 @@
 //!   Started | SpawnFailed  ->
 //!   Output + payload       ->                                   appended to the log, then
 //!                          <-          Ack{process, stream, offset}
-//!                          <-          Stdin + payload, StdinClose, Signal
+//!                          <-          Stdin + payload, StdinClose, Signal, Resize
 //!   StdinCredit            ->                                   the process read so much
 //!   Exited                 ->                                   after the last Output
 //!                          <-          Noted{process}           its end is known: forget it
@@ -23,13 +23,13 @@
 //! The agent holds what is not acknowledged and sends it again after a reconnect (go-back-N), within
 //! [`OUTPUT_WINDOW_BYTES`] a stream; when that is full it stops reading the process's pipe.
 //! `Started`, `SpawnFailed` and `Exited` come again after each `Welcome` until `Noted`: they say the same as
-//! before. A process that left children behind which hold its output open may have `Output` after `Exited`.
+//! before; a `Spawn` that was lost with a connection comes again, and counts once. A process that left children behind which hold its output open may have `Output` after `Exited`.
 //! Standard input has credit: the monitor sends at most [`STDIN_WINDOW_BYTES`] beyond what
 //! `StdinCredit` has given back.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream};
+use crate::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream, TerminalSize};
 
 /// How many bytes of one stream may be sent and not yet acknowledged.
 pub const OUTPUT_WINDOW_BYTES: u64 = 1024 * 1024;
@@ -66,6 +66,9 @@ pub enum FromAgent {
         process: ProcessId,
         /// Its pid in the container.
         pid: u32,
+        /// How many bytes of standard input have come for it: what was sent beyond was lost with a connection.
+        #[serde(default)]
+        input_bytes: u64,
     },
     /// The command was not started; nothing more comes of this process.
     SpawnFailed {
@@ -136,7 +139,14 @@ pub enum ToAgent {
         /// The signal's number on this architecture.
         signal: u8,
     },
-    /// The log holds this stream up to `offset`.
+    /// The size of a process's terminal has changed.
+    Resize {
+        /// Whose.
+        process: ProcessId,
+        /// The new size.
+        size: TerminalSize,
+    },
+    /// The log, or who takes the output instead, has this stream up to `offset`.
     Ack(StreamOffset),
     /// The monitor keeps that the process ended (`Exited` or `SpawnFailed`): the agent says it no more
     /// after a reconnect and forgets the process once its output is acknowledged.

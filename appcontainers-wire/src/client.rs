@@ -1,12 +1,13 @@
 //! What a client (an `appc` command, a program that uses the library) and a container's monitor say
 //! to each other, over a unix stream socket that only the host's root can reach.
 //!
-//! Output does not come this way: a client reads the container's log with a cursor of its own, and
-//! `Logged` tells it how far the log goes. That the connection ends says that the client is gone.
+//! A command's output does not come this way: a client reads the container's log with a cursor of its own, and
+//! `Logged` tells it how far the log goes. Only a file operation's output does (`Output`), as it may be any number of
+//! gigabytes. That the connection ends says that the client is gone.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure};
+use crate::{ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure, Stream, TerminalSize};
 
 /// From a client to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,27 @@ pub enum FromClient {
         /// Stop the container when the command has ended and no other such `Run` is under way.
         stop_after: bool,
     },
+    /// Run a command in the background: it belongs to the container, not to this connection.
+    Spawn {
+        /// What to run.
+        spec: ProcessSpec,
+        /// What it is called beside its number, if anything.
+        name: Option<String>,
+        /// What happens when it ends.
+        restart: RestartPolicy,
+    },
+    /// Go on as the client of a foreground command whose monitor has died; the answer is `Claimed`.
+    Claim {
+        /// The command.
+        process: ProcessId,
+    },
+    /// A signal for any command's process group; the answer is `Done`.
+    SignalProcess {
+        /// For which one.
+        process: ProcessId,
+        /// The signal's number.
+        signal: u8,
+    },
     /// The payload is standard input of this connection's command.
     Stdin,
     /// Standard input ends here.
@@ -28,10 +50,17 @@ pub enum FromClient {
         /// The signal's number.
         signal: u8,
     },
-    /// The client has read the log up to here; what is behind it may be dropped.
+    /// The size of the terminal of this connection's command has changed.
+    Resize {
+        /// The new size.
+        size: TerminalSize,
+    },
+    /// How far the client has come; what is before may be dropped, and the command may print more.
     Consumed {
-        /// A position in the log, as in `Logged`.
+        /// A position in the log, as in `Logged`: what is before is read.
         position: u64,
+        /// Bytes of this connection's command, both streams together, that are passed on (or will never be).
+        passed_bytes: u64,
     },
     /// Let the container outlive the commands that it was started for, and run its startup commands.
     Keep {
@@ -68,7 +97,7 @@ pub enum ToClient {
     /// The container is on its way down; `Stopped` follows. What was asked for and not begun has to be asked for again
     /// when it has ended.
     Stopping,
-    /// The command of `Run` has this name; its output comes at or after this position of the log.
+    /// The command of `Run` or `Spawn` has this name; its output comes at or after this position of the log.
     Accepted {
         /// The name.
         process: ProcessId,
@@ -85,6 +114,20 @@ pub enum ToClient {
         /// Why.
         failure: SpawnFailure,
     },
+    /// The payload is output of this connection's file operation; the client says `Consumed` with position 0.
+    Output {
+        /// Which stream.
+        stream: Stream,
+    },
+    /// The answer to `Claim`: its output comes at or after this position of the log.
+    Claimed {
+        /// Position in the log.
+        position: u64,
+        /// How many bytes of standard input the command's agent has: the client sends again what is beyond.
+        input_bytes: u64,
+    },
+    /// The answer to `SignalProcess`.
+    Done,
     /// The log goes up to here.
     Logged {
         /// Position in the log.

@@ -12,7 +12,9 @@ pub mod client;
 pub mod frame;
 mod process;
 
-pub use process::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream};
+pub use process::{
+    ExitStatus, ProcessId, ProcessSpec, Resource, ResourceLimit, RestartPolicy, SpawnFailure, Stream, TerminalSize,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names a process within one start of a container; given by the monitor, never used twice.
+/// Names a process of a container; given by the monitor, counted from 1, never used twice while the container is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProcessId(pub u32);
@@ -25,8 +25,65 @@ pub enum Stream {
     Stderr,
 }
 
+/// A terminal's size, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
+}
+
+/// What setrlimit(2) limits for a process and its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// Bytes of address space.
+    As,
+    /// Bytes of a core file.
+    Core,
+    /// Seconds of processor time.
+    Cpu,
+    /// Bytes of data segment.
+    Data,
+    /// Bytes of a file that is written.
+    Fsize,
+    /// Bytes of locked memory.
+    Memlock,
+    /// One more than the highest descriptor.
+    Nofile,
+    /// Processes of the user.
+    Nproc,
+    /// Bytes of stack.
+    Stack,
+}
+
+/// A soft and a hard limit; none is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceLimit {
+    /// Of what.
+    pub resource: Resource,
+    /// What the kernel enforces.
+    pub soft: Option<u64>,
+    /// Up to where the process itself may raise it.
+    pub hard: Option<u64>,
+}
+
+/// What happens when a background process ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It is started again if it ended with another code than 0, or with a signal.
+    OnFailure,
+    /// It is started again.
+    Always,
+}
+
 /// A command to run in a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
     /// Program and arguments; the program is looked up in the `PATH` of `env` unless it has a slash.
@@ -41,7 +98,14 @@ pub struct ProcessSpec {
     pub user: Option<String>,
     /// Whether the client will send standard input; `/dev/null` otherwise.
     pub stdin: bool,
-    /// Run this file operation of the agent's own instead of a command; `argv` holds its arguments.
+    /// The command gets a terminal of this size: its standard streams are one, and what it prints is stdout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<TerminalSize>,
+    /// Limits of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<ResourceLimit>,
+    /// Run this file operation of the agent's own instead of a command; `argv` holds its arguments. Its output goes
+    /// to its client and not to the log.
     pub file_operation: bool,
 }
 

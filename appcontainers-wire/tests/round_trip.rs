@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use appcontainers_wire::{
-    ExitStatus, MAX_HEADER_BYTES, ProcessId, ProcessSpec, SpawnFailure, Stream, WireError,
+    ExitStatus, MAX_HEADER_BYTES, ProcessId, ProcessSpec, Resource, ResourceLimit, RestartPolicy, SpawnFailure, Stream,
+    TerminalSize, WireError,
     agent::{FromAgent, StreamOffset, ToAgent},
     client::{FromClient, ToClient},
     decode, encode, frame,
@@ -31,6 +32,23 @@ fn failure() -> impl Strategy<Value = SpawnFailure> {
     ]
 }
 
+fn size() -> impl Strategy<Value = TerminalSize> {
+    any::<(u16, u16)>().prop_map(|(rows, columns)| TerminalSize { rows, columns })
+}
+
+fn limit() -> impl Strategy<Value = ResourceLimit> {
+    let resource = prop_oneof![Just(Resource::Nofile), Just(Resource::As), Just(Resource::Core)];
+    (resource, any::<(Option<u64>, Option<u64>)>()).prop_map(|(resource, (soft, hard))| ResourceLimit {
+        resource,
+        soft,
+        hard,
+    })
+}
+
+fn restart() -> impl Strategy<Value = RestartPolicy> {
+    prop_oneof![Just(RestartPolicy::No), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Always)]
+}
+
 prop_compose! {
     fn spec()(
         argv in vec(any::<String>(), 0..4),
@@ -38,9 +56,11 @@ prop_compose! {
         working_dir in option::of(any::<String>()),
         user in option::of(any::<String>()),
         stdin: bool,
+        tty in option::of(size()),
+        rlimits in vec(limit(), 0..3),
         file_operation: bool,
     ) -> ProcessSpec {
-        ProcessSpec { argv, env, working_dir, user, stdin, file_operation }
+        ProcessSpec { argv, env, working_dir, user, stdin, tty, rlimits, file_operation }
     }
 }
 
@@ -53,7 +73,11 @@ prop_compose! {
 fn from_agent() -> impl Strategy<Value = FromAgent> {
     prop_oneof![
         any::<(u32, String)>().prop_map(|(wire, version)| FromAgent::Hello { wire, version }),
-        (process(), any::<u32>()).prop_map(|(process, pid)| FromAgent::Started { process, pid }),
+        (process(), any::<(u32, u64)>()).prop_map(|(process, (pid, input_bytes))| FromAgent::Started {
+            process,
+            pid,
+            input_bytes
+        }),
         (process(), failure()).prop_map(|(process, failure)| FromAgent::SpawnFailed { process, failure }),
         (position(), any::<u64>()).prop_map(|(StreamOffset { process, stream, offset }, time_ns)| FromAgent::Output {
             process,
@@ -73,6 +97,7 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         process().prop_map(|process| ToAgent::Stdin { process }),
         process().prop_map(|process| ToAgent::StdinClose { process }),
         (process(), any::<u8>()).prop_map(|(process, signal)| ToAgent::Signal { process, signal }),
+        (process(), size()).prop_map(|(process, size)| ToAgent::Resize { process, size }),
         position().prop_map(ToAgent::Ack),
         process().prop_map(|process| ToAgent::Noted { process }),
         any::<u64>().prop_map(|grace_ms| ToAgent::Shutdown { grace_ms }),
@@ -85,7 +110,15 @@ fn from_client() -> impl Strategy<Value = FromClient> {
         Just(FromClient::Stdin),
         Just(FromClient::StdinClose),
         any::<u8>().prop_map(|signal| FromClient::Signal { signal }),
-        any::<u64>().prop_map(|position| FromClient::Consumed { position }),
+        (spec(), option::of(any::<String>()), restart()).prop_map(|(spec, name, restart)| FromClient::Spawn {
+            spec,
+            name,
+            restart
+        }),
+        process().prop_map(|process| FromClient::Claim { process }),
+        (process(), any::<u8>()).prop_map(|(process, signal)| FromClient::SignalProcess { process, signal }),
+        size().prop_map(|size| FromClient::Resize { size }),
+        any::<(u64, u64)>().prop_map(|(position, passed_bytes)| FromClient::Consumed { position, passed_bytes }),
         any::<u64>().prop_map(|grace_ms| FromClient::Stop { grace_ms }),
         Just(FromClient::Freeze),
         Just(FromClient::Thaw),
@@ -99,6 +132,9 @@ fn to_client() -> impl Strategy<Value = ToClient> {
         (process(), any::<u64>()).prop_map(|(process, position)| ToClient::Accepted { process, position }),
         any::<u32>().prop_map(|pid| ToClient::Started { pid }),
         failure().prop_map(|failure| ToClient::SpawnFailed { failure }),
+        stream().prop_map(|stream| ToClient::Output { stream }),
+        any::<(u64, u64)>().prop_map(|(position, input_bytes)| ToClient::Claimed { position, input_bytes }),
+        Just(ToClient::Done),
         any::<u64>().prop_map(|position| ToClient::Logged { position }),
         any::<u64>().prop_map(|bytes| ToClient::StdinCredit { bytes }),
         (status(), any::<u64>()).prop_map(|(status, position)| ToClient::Exited { status, position }),

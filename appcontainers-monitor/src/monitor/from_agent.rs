@@ -17,7 +17,7 @@ impl Monitor {
     pub(crate) fn take_from_agent(&mut self, message: FromAgent, payload: &[u8]) -> anyhow::Result<()> {
         match message {
             FromAgent::Hello { wire, version } => return self.welcome(wire, &version),
-            FromAgent::Started { process, pid } => {
+            FromAgent::Started { process, pid, .. } => {
                 let state = self.processes.get_mut(&process);
                 if state.is_some_and(|state| !std::mem::replace(&mut state.started, true)) {
                     self.tell_owner(process, &ToClient::Started { pid });

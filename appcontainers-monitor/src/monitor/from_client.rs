@@ -58,7 +58,7 @@ impl Monitor {
             (FromClient::Signal { signal }, Some(process)) => {
                 self.agent.send(&ToAgent::Signal { process, signal }, &[])?;
             }
-            (FromClient::Consumed { position }, _) => {
+            (FromClient::Consumed { position, .. }, _) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.consumed = Some(position);
                 }

@@ -163,16 +163,21 @@ impl Agent {
                 report::error(format_args!("the monitor speaks version {wire}, this agent {WIRE_VERSION}"));
             }
             ToAgent::Spawn { process, spec } => self.spawn(process, &spec),
-            ToAgent::Stdin { process } => match processes.get_mut(&process) {
-                Some(running) => running.queue_input(payload, outbox),
-                None => outbox.credit(process, payload.len() as u64),
-            },
+            ToAgent::Stdin { process } => {
+                outbox.received(process, payload.len() as u64);
+                match processes.get_mut(&process) {
+                    Some(running) => running.queue_input(payload, outbox),
+                    None => outbox.credit(process, payload.len() as u64),
+                }
+            }
             ToAgent::StdinClose { process } => {
                 if let Some(running) = processes.get_mut(&process) {
                     running.close_input(outbox);
                 }
             }
             ToAgent::Signal { process, signal } => self.signal(process, signal),
+            // No process has a terminal.
+            ToAgent::Resize { .. } => {}
             ToAgent::Ack(position) => outbox.acknowledge(position),
             ToAgent::Noted { process } => outbox.noted(process),
             ToAgent::Shutdown { grace_ms } => self.shut_down(Duration::from_millis(grace_ms)),

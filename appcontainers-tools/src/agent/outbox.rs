@@ -46,6 +46,8 @@ struct Record {
     streams: [Window; 2],
     /// The stream that goes first next time, so that neither starves the other.
     first: usize,
+    /// Standard input that has come.
+    input_bytes: u64,
     credit: u64,
     exit: Option<Exit>,
     exit_sent: bool,
@@ -63,6 +65,7 @@ impl Record {
             start_sent: false,
             streams,
             first: 0,
+            input_bytes: 0,
             credit: 0,
             exit: None,
             exit_sent: false,
@@ -186,6 +189,13 @@ impl Outbox {
         }
     }
 
+    /// Input for the process has come.
+    pub(crate) fn received(&mut self, process: ProcessId, bytes: u64) {
+        if let Some(record) = self.records.get_mut(&process) {
+            record.input_bytes += bytes;
+        }
+    }
+
     /// The process took so much of its input.
     pub(crate) fn credit(&mut self, process: ProcessId, bytes: u64) {
         if let Some(record) = self.records.get_mut(&process) {
@@ -299,7 +309,7 @@ fn offer_one(process: ProcessId, record: &mut Record, send: &mut impl FnMut(&Fro
     if !record.start_sent {
         let message = match &record.start {
             Start::Pending => return Offered::Nothing,
-            Start::Started { pid } => FromAgent::Started { process, pid: *pid },
+            Start::Started { pid } => FromAgent::Started { process, pid: *pid, input_bytes: record.input_bytes },
             Start::Failed { failure } => FromAgent::SpawnFailed { process, failure: failure.clone() },
         };
         if !send(&message, &[]) {

@@ -26,11 +26,8 @@ const UNSHARE: [&str; 5] = ["--pid", "--fork", "--mount-proc", "--kill-child=KIL
 pub(crate) fn spec(argv: &[&str]) -> ProcessSpec {
     ProcessSpec {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-        env: Vec::new(),
         working_dir: Some("/".to_owned()),
-        user: None,
-        stdin: false,
-        file_operation: false,
+        ..ProcessSpec::default()
     }
 }
 
@@ -285,7 +282,7 @@ impl Bench {
     fn note(&mut self, message: FromAgent, payload: &[u8]) {
         match message {
             FromAgent::Hello { .. } => unreachable!(),
-            FromAgent::Started { process, pid } => {
+            FromAgent::Started { process, pid, .. } => {
                 let known = self.known.get_mut(&process.0).unwrap();
                 assert!(known.pid.is_none_or(|before| before == pid), "started twice");
                 known.pid = Some(pid);

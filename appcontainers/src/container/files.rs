@@ -43,8 +43,7 @@ impl Container {
     }
 
     fn operate(&self, lock: &ContainerLock, argv: Vec<String>, input: File) -> Result<(), Error> {
-        let spec =
-            ProcessSpec { argv, env: Vec::new(), working_dir: None, user: None, stdin: true, file_operation: true };
+        let spec = ProcessSpec { argv, stdin: true, file_operation: true, ..ProcessSpec::default() };
         let (mut connection, started) = match self.status()? {
             Status::Running => (monitor::connect(&self.paths, &self.name)?, false),
             Status::Stopped | Status::Ended => (monitor::spawn(&self.paths, lock, StartMode::Files, false)?, true),

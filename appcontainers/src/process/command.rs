@@ -49,7 +49,7 @@ impl Command {
             working_dir: self.working_dir.or_else(|| config.working_dir.clone()),
             user: self.user.or_else(|| config.user.clone()),
             stdin,
-            file_operation: false,
+            ..ProcessSpec::default()
         }
     }
 }

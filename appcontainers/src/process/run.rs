@@ -97,6 +97,7 @@ pub fn follow(
         credit: 0,
         logged: position,
         told: position,
+        passed_bytes: 0,
         ended: None,
         not_started: None,
         stopping: false,
@@ -129,6 +130,7 @@ struct Follower<'a> {
     credit: u64,
     logged: u64,
     told: u64,
+    passed_bytes: u64,
     ended: Option<(ExitStatus, u64)>,
     not_started: Option<SpawnFailure>,
     /// The container is on its way down: whoever was the last one out waits for that, so that it is found stopped.
@@ -154,6 +156,9 @@ impl Follower<'_> {
             | ToClient::Accepted { .. }
             | ToClient::Started { .. }
             | ToClient::Frozen
+            | ToClient::Output { .. }
+            | ToClient::Claimed { .. }
+            | ToClient::Done
             | ToClient::Kept { .. } => {}
             ToClient::Stopping => self.stopping = true,
             ToClient::Failed { message } => self.over = Some(ConnectionError::Refused(message).into()),
@@ -171,6 +176,7 @@ impl Follower<'_> {
     fn pass_output_on(&mut self) -> Result<(), RunError> {
         while let Some(record) = self.log.next(self.logged)? {
             if record.header.process == self.process {
+                self.passed_bytes += record.payload.len() as u64;
                 let stream = record.header.stream;
                 let (file, broken) = match stream {
                     Stream::Stdout => (&mut self.streams.stdout, &mut self.broken[0]),
@@ -192,7 +198,11 @@ impl Follower<'_> {
             }
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
                 self.told = self.log.position();
-                tell(self.connection, &FromClient::Consumed { position: self.told }, &[])?;
+                tell(
+                    self.connection,
+                    &FromClient::Consumed { position: self.told, passed_bytes: self.passed_bytes },
+                    &[],
+                )?;
             }
         }
         Ok(())

@@ -136,7 +136,7 @@ impl World {
                 });
                 self.answers.push_back(Answer::Welcome(known.collect()));
             }
-            FromAgent::Started { process, pid } => {
+            FromAgent::Started { process, pid, .. } => {
                 let log = self.logs.entry(process.0).or_default();
                 assert!(log.started.is_none_or(|before| before == pid));
                 log.started = Some(pid);
