@@ -1,15 +1,16 @@
-//! The command line, by hand: two forms that only the library and LXC write.
+//! The command line, by hand: three forms that only the library and LXC write.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use appcontainers::{ContainerName, Paths};
 
-const USAGE: &str = "usage: appc-monitor run [--files] [--startup] NAME | reap --root DIR --run DIR NAME ID | --version \
-                     (appc starts this program; you need not)";
+const USAGE: &str = "usage: appc-monitor run [--files] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
+                     | --version (appc starts this program; you need not)";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arguments {
     Run(RunArguments),
+    Adopt(ContainerName),
     Reap(ReapArguments),
     Version,
 }
@@ -34,6 +35,7 @@ impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
         match words.next().as_deref().and_then(|word| word.to_str()) {
             Some("run") => Self::parse_run(words),
+            Some("adopt") => Self::parse_adopt(words),
             Some("reap") => Self::parse_reap(words),
             Some("--version") => Ok(Self::Version),
             _ => Err(USAGE),
@@ -51,6 +53,13 @@ impl Arguments {
             }
         }
         Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, files, startup }))
+    }
+
+    fn parse_adopt(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+        match (words.next().as_deref().and_then(|word| word.to_str()), words.next()) {
+            (Some(name), None) => name.parse().map(Self::Adopt).map_err(|_| USAGE),
+            _ => Err(USAGE),
+        }
     }
 
     fn parse_reap(words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
@@ -76,17 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn the_two_forms_and_nothing_else() {
+    fn the_three_forms_and_nothing_else() {
         let name: ContainerName = "web".parse().unwrap();
         assert_eq!(
             parse(&["run", "--startup", "web"]),
             Ok(Arguments::Run(RunArguments { name: name.clone(), files: false, startup: true }))
         );
+        assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
         assert_eq!(
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))
         );
-        for bad in [&[][..], &["run"], &["run", "../x"], &["run", "a", "b"], &["reap", "web", "1"]] {
+        for bad in [&[][..], &["run"], &["run", "../x"], &["run", "a", "b"], &["adopt"], &["adopt", "a", "b"], &["reap", "web", "1"]] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -10,13 +10,15 @@ use std::{
 
 use anyhow::Context as _;
 use appcontainers_wire::{
+    agent::OUTPUT_WINDOW_BYTES,
     client::{FromClient, ToClient},
     decode, encode, frame,
 };
 
 /// More than any client is owed that reads at all. What comes from the container may be passed on to a client, and
-/// a container must not fill the host's memory through one that stands still.
-const MOST_WAITING_BYTES: usize = 1024 * 1024;
+/// a container must not fill the host's memory through one that stands still. A file operation's output is bounded by
+/// the agent's window for each of its streams.
+const MOST_WAITING_BYTES: usize = 4 * OUTPUT_WINDOW_BYTES as usize;
 
 pub(crate) struct ClientLink {
     stream: UnixStream,
@@ -66,8 +68,8 @@ impl ClientLink {
     }
 
     /// Sends a message, or keeps it until there is room.
-    pub(crate) fn send(&mut self, message: &ToClient) {
-        match encode(message).and_then(|header| frame::push(&mut self.outgoing, &header, &[])) {
+    pub(crate) fn send(&mut self, message: &ToClient, payload: &[u8]) {
+        match encode(message).and_then(|header| frame::push(&mut self.outgoing, &header, payload)) {
             Ok(()) => {
                 self.flush();
                 if self.outgoing.len() > MOST_WAITING_BYTES {
@@ -105,9 +107,9 @@ mod tests {
         let mut link = ClientLink::new(ours).unwrap();
         let mut sent = 0;
         while !link.has_ended() {
-            link.send(&ToClient::StdinCredit { bytes: 1 });
+            link.send(&ToClient::StdinCredit { bytes: 1 }, &[]);
             sent += 1;
-            assert!(sent < 1_000_000, "it is never let go");
+            assert!(sent < 4_000_000, "it is never let go");
         }
         assert!(link.outgoing.len() <= MOST_WAITING_BYTES + 1024);
     }

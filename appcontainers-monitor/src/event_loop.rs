@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::bail;
-use appcontainers::runtime::{StartRecord, set_frozen};
+use appcontainers::{
+    ContainerName, Paths,
+    runtime::{StartRecord, set_frozen},
+};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
@@ -38,7 +41,9 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) monitor: &'a mut Monitor,
     pub(crate) listener: UnixListener,
     pub(crate) init: OwnedFd,
-    pub(crate) start: &'a StartRecord,
+    pub(crate) start: StartRecord,
+    pub(crate) paths: &'a Paths,
+    pub(crate) name: &'a ContainerName,
     /// New clients are not looked for before.
     pub(crate) accept_after: Option<Instant>,
 }
@@ -178,13 +183,19 @@ impl EventLoop<'_> {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Freeze => match set_frozen(self.start, true) {
+            Action::Freeze => match set_frozen(&self.start, true) {
                 Ok(()) => self.monitor.frozen(),
                 Err(error) => self.monitor.not_frozen(&format!("cannot freeze the container: {error}")),
             },
             Action::Thaw => {
-                if let Err(error) = set_frozen(self.start, false) {
+                if let Err(error) = set_frozen(&self.start, false) {
                     tracing::error!(%error, "cannot thaw the container");
+                }
+            }
+            Action::RecordKept => {
+                self.start.kept = true;
+                if let Err(error) = self.start.store(self.paths, self.name) {
+                    tracing::error!(%error, "cannot record that the container is to run on");
                 }
             }
             Action::KillInit => {

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! appc-monitor run [--files] [--startup] NAME      started by the library; standard input is the first client's socket
+//! appc-monitor adopt NAME                          likewise, for a container that runs and whose monitor has died
 //! appc-monitor reap --root DIR --run DIR NAME ID   run by LXC's monitor when a container is gone
 //! ```
 
+mod adopt;
 mod agent_link;
 mod arguments;
 mod client_link;
@@ -12,6 +14,7 @@ mod event_loop;
 mod monitor;
 mod reap;
 mod run;
+mod start;
 
 use std::process::ExitCode;
 
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
         .with_ansi(false)
         .init();
     let done = match Arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Arguments::Run(run)) => run::run(&run),
+        Ok(Arguments::Run(run)) => run::run(&run.name, || start::start(&run)),
+        Ok(Arguments::Adopt(name)) => run::run(&name, || adopt::adopt(&name)),
         Ok(Arguments::Reap(reap)) => reap::reap(&reap),
         Ok(Arguments::Version) => {
             println!("appc-monitor {}", env!("CARGO_PKG_VERSION"));

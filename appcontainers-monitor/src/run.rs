@@ -1,4 +1,5 @@
-//! The life of a monitor: from the library's call to the container's end.
+//! The life of a monitor: from the library's call to the container's end. How the container gets running is [`crate::start`]'s
+//! and [`crate::adopt`]'s.
 
 use std::{
     fs::{self, File},
@@ -12,13 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use appcontainers::{
-    Paths,
-    container::{ContainerRecord, startup_specs},
-    network::{self, HostNetwork, Reservation, ReservationError, Reservations},
-    output::{DEFAULT_LOG_BYTES, LogWriter},
-    runtime::{self, AGENT_SOCKET_DIR, StartMode},
-};
+use appcontainers::{ContainerName, Paths, output::LogWriter, process::ProcessJournal, runtime};
 use appcontainers_wire::client::ToClient;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
@@ -26,7 +21,10 @@ use rustix::{
 };
 
 use crate::{
-    agent_link::AgentLink, arguments::RunArguments, client_link::ClientLink, event_loop::EventLoop, monitor::Monitor,
+    agent_link::AgentLink,
+    client_link::ClientLink,
+    event_loop::EventLoop,
+    monitor::{Beginning, Monitor},
 };
 
 /// How long the monitor of the start before may take to end what it writes to the log.
@@ -35,8 +33,8 @@ const PREDECESSOR_END: Duration = Duration::from_secs(10);
 /// Far more than a monitor of many clients needs.
 const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Starts the container and looks after it until it ends. What fails is said to the first client.
-pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+/// Gets the container running, or adopts it, and looks after it until it ends. What fails is said to the first client.
+pub(crate) fn run(name: &ContainerName, begin: impl FnOnce() -> anyhow::Result<Running>) -> anyhow::Result<()> {
     // A pipe of the caller's kept open here would never end for its reader.
     appcontainers_sys::process::close_inherited().context("cannot close what the caller left open")?;
     appcontainers_sys::process::daemonize().context("cannot leave the caller's session")?;
@@ -48,87 +46,64 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
-    match start(arguments) {
-        Ok(started) => {
+    match begin() {
+        Ok(running) => {
             // The start is recorded: from here on other commands can see what became of it.
             drop(container_lock);
-            watch(started, first)
+            tracing::info!(%name, "container runs");
+            watch(running, first)
         }
         Err(error) => {
-            first.send(&ToClient::Failed { message: format!("{error:#}") });
+            first.send(&ToClient::Failed { message: format!("{error:#}") }, &[]);
             Err(error)
         }
     }
 }
 
-struct Running {
-    paths: Paths,
-    container: ContainerRecord,
-    reservation: Reservation,
-    start: runtime::Started,
-    agent: AgentLink,
-    listener: UnixListener,
-    log: LogWriter,
-    startup: bool,
-    lock: File,
-}
-
-fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
-    let name = &arguments.name;
-    let paths = Paths::from_env();
-    let lock = lock(&paths, arguments)?;
-    let container = ContainerRecord::load(&paths, name)?
-        .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
-    let reservations = Reservations::read(&paths)?;
-    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
-    let settings = reservations.settings();
-    // Before anything runs whose output would have no place.
-    let log = LogWriter::open(&paths.container_log(name), DEFAULT_LOG_BYTES)?;
-    let directory = paths.container_run(name);
-    let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
-    if mode == StartMode::Full {
-        HostNetwork::ensure(&paths)?;
-        // The host's end of the last start may still be on its way out, and with it a route to this address.
-        network::delete_route(reservation.ip)?;
-    }
-    let own_program = std::env::current_exe()?;
-    let starting = runtime::begin(&paths, &container, &reservation, settings, mode, &own_program)?;
-    // From here on threads are fine: liblxc works in a child that was forked before.
-    let owner = Some(reservation.id_range.map_or(0, |range| range.base()));
-    let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), owner)?;
-    let listener = listen(&directory)?;
-    let start = starting.wait(&paths)?;
-    agent.expect(start.record.init.context("the container's init ended at once")?.pid);
-    let startup = arguments.startup;
-    Ok(Running { paths, container, reservation, start, agent, listener, log, startup, lock })
+/// A container that runs, and all that its monitor holds of it.
+pub(crate) struct Running {
+    pub(crate) paths: Paths,
+    pub(crate) name: ContainerName,
+    pub(crate) start: runtime::Started,
+    pub(crate) agent: AgentLink,
+    pub(crate) listener: UnixListener,
+    pub(crate) log: LogWriter,
+    pub(crate) processes: ProcessJournal,
+    pub(crate) beginning: Beginning,
+    pub(crate) lock: File,
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
-    let name = running.container.name.clone();
-    tracing::info!(%name, ip = %running.reservation.ip, "container runs");
     if let Err(error) = limit_resources() {
         tracing::warn!("{error:#}");
     }
     let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
-    let startup = running.startup.then(|| startup_specs(&running.container.config));
-    let mut monitor = Monitor::new(running.agent, running.log, init_pid, startup);
+    let is_adopted = matches!(running.beginning, Beginning::Adoption { .. });
+    let mut monitor = Monitor::new(running.agent, running.log, running.processes, init_pid, running.beginning);
     monitor.add_client(first);
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
         monitor: &mut monitor,
         listener: running.listener,
         init,
-        start: &running.start.record,
+        start: running.start.record,
+        paths: &running.paths,
+        name: &running.name,
         accept_after: None,
     };
     let ended = events.run();
     if let Err(error) = &ended {
+        events.monitor.fail(&format!("{error:#}"));
+        if is_adopted && !events.monitor.is_ready() {
+            // It was not understood, and is left as it was found: it can be stopped.
+            events.farewell();
+            return ended;
+        }
         // A container that nobody listens to must not go on as if it were watched.
         let _ = pidfd_send_signal(&running.start.init, Signal::KILL);
-        events.monitor.fail(&format!("{error:#}"));
     }
     events.monitor.stopped();
-    let root = running.paths.container_run(&name).join("root");
+    let root = running.paths.container_run(&running.name).join("root");
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
     }
@@ -148,8 +123,8 @@ fn limit_resources() -> anyhow::Result<()> {
 }
 
 /// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
-fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
-    let path = paths.monitor_lock(&arguments.name);
+pub(crate) fn lock(paths: &Paths, name: &ContainerName) -> anyhow::Result<File> {
+    let path = paths.monitor_lock(name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let until = Instant::now() + PREDECESSOR_END;
@@ -158,14 +133,14 @@ fn lock(paths: &Paths, arguments: &RunArguments) -> anyhow::Result<File> {
             Ok(()) => return Ok(file),
             // The monitor of the start before outlives its container by a moment.
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
-            Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: arguments.name.clone() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(runtime::RuntimeError::Busy { name: name.clone() }),
             Err(errno) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
 }
 
 /// The socket for clients, which only the host's root can reach.
-fn listen(directory: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) fn listen(directory: &Path) -> anyhow::Result<UnixListener> {
     let path = directory.join("client.sock");
     let _ = fs::remove_file(&path);
     let handle = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -69,6 +69,9 @@ pub enum FromAgent {
         /// How many bytes of standard input have come for it: what was sent beyond was lost with a connection.
         #[serde(default)]
         input_bytes: u64,
+        /// How many of them were given back as credit, now included.
+        #[serde(default)]
+        taken_bytes: u64,
     },
     /// The command was not started; nothing more comes of this process.
     SpawnFailed {

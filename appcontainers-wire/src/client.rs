@@ -125,6 +125,8 @@ pub enum ToClient {
         position: u64,
         /// How many bytes of standard input the command's agent has: the client sends again what is beyond.
         input_bytes: u64,
+        /// How many of them the command has taken.
+        taken_bytes: u64,
     },
     /// The answer to `SignalProcess`.
     Done,

@@ -133,7 +133,11 @@ fn to_client() -> impl Strategy<Value = ToClient> {
         any::<u32>().prop_map(|pid| ToClient::Started { pid }),
         failure().prop_map(|failure| ToClient::SpawnFailed { failure }),
         stream().prop_map(|stream| ToClient::Output { stream }),
-        any::<(u64, u64)>().prop_map(|(position, input_bytes)| ToClient::Claimed { position, input_bytes }),
+        any::<(u64, u64, u64)>().prop_map(|(position, input_bytes, taken_bytes)| ToClient::Claimed {
+            position,
+            input_bytes,
+            taken_bytes
+        }),
         Just(ToClient::Done),
         any::<u64>().prop_map(|position| ToClient::Logged { position }),
         any::<u64>().prop_map(|bytes| ToClient::StdinCredit { bytes }),

@@ -28,7 +28,7 @@ pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, Sav
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName};
+pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::{Command, RunStreams};

@@ -77,6 +77,11 @@ name_type! {
     ImageName
 }
 
+name_type! {
+    /// Names a process of a container beside its number: as a container's name.
+    ProcessName
+}
+
 /// A host name as in RFC 1123: 1 to 63 of `a-z`, `A-Z`, `0-9` and `-`, with no `-` at either end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -382,6 +382,31 @@ fn a_reader_that_stalls_stops_its_command_and_loses_nothing() {
 }
 
 #[test]
+fn a_command_that_nobody_reads_holds_up_no_other() {
+    in_sandbox(|host| {
+        host.start("web");
+        let mut stalled = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "while :; do seq 1 100000; done"]);
+        let mut first = [0; 2];
+        stalled.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        // Until it has filled all there is to fill.
+        let log = host.paths().container_log(&"web".parse().unwrap());
+        let size = || host.run("du", ["-sb", log.to_str().unwrap()]).text();
+        let mut last = (String::new(), 0);
+        eventually("it stands still", || {
+            let now = size();
+            last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
+            (last.1 > 30).then_some(())
+        });
+        for _ in 0..3 {
+            assert_same(&host.in_container("web", ["seq", "1", "200000"]).stdout, &numbers(200_000));
+        }
+        stalled.signal(Signal::TERM);
+        drop(stalled);
+        host.in_container("web", ["true"]).succeeds();
+    });
+}
+
+#[test]
 fn a_reader_that_has_enough_ends_the_command() {
     in_sandbox(|host| {
         host.provision("web");

@@ -1,19 +1,18 @@
 //! What clients ask for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use appcontainers::{
+    ProcessName,
+    process::{ProcessRecord, Role},
+};
 use appcontainers_wire::{
-    ProcessSpec,
+    ProcessSpec, RestartPolicy,
     agent::{STDIN_WINDOW_BYTES, ToAgent},
     client::{FromClient, ToClient},
 };
 
-use super::{Action, Monitor, Phase};
-
-/// Between HUP and KILL for a command whose client is gone.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
-
-const SIGHUP: u8 = 1;
+use super::{Action, Monitor, Phase, processes::Request};
 
 impl Monitor {
     /// Takes what clients have sent, and lets go of those that are gone.
@@ -48,6 +47,16 @@ impl Monitor {
         let process = self.clients.get(&id).and_then(|client| client.process);
         match (message, process) {
             (FromClient::Run { spec, stop_after }, None) => self.run(id, spec, stop_after)?,
+            (FromClient::Spawn { spec, name, restart }, _) => self.spawn_in_background(id, spec, name, restart)?,
+            (FromClient::Claim { process }, None) => {
+                if let Err(why) = self.claim(id, process) {
+                    self.refuse(id, &why);
+                }
+            }
+            (FromClient::SignalProcess { process, signal }, _) => match self.signal(process, signal)? {
+                Ok(()) => self.tell(Some(id), &ToClient::Done),
+                Err(why) => self.refuse(id, &why),
+            },
             (FromClient::Stdin, Some(process)) => {
                 if let Some(state) = self.processes.get_mut(&process) {
                     state.input_bytes += payload.len() as u64;
@@ -58,12 +67,14 @@ impl Monitor {
             (FromClient::Signal { signal }, Some(process)) => {
                 self.agent.send(&ToAgent::Signal { process, signal }, &[])?;
             }
-            (FromClient::Consumed { position, .. }, _) => {
+            (FromClient::Resize { size }, Some(process)) => self.agent.send(&ToAgent::Resize { process, size }, &[])?,
+            (FromClient::Consumed { position, passed_bytes }, Some(process)) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.consumed = Some(position);
                 }
+                self.passed_on(process, passed_bytes)?;
             }
-            (FromClient::Keep { startup }, _) => self.keep(id, startup)?,
+            (FromClient::Keep { startup }, _) => self.keep(id, startup, actions)?,
             (FromClient::Stop { grace_ms }, _) => {
                 // What is frozen can't end.
                 actions.push(Action::Thaw);
@@ -83,48 +94,77 @@ impl Monitor {
 
     fn run(&mut self, client: u64, spec: ProcessSpec, stop_after: bool) -> anyhow::Result<()> {
         if let Phase::Stopping(_) = self.phase {
-            if let Some(client) = self.clients.get_mut(&client) {
-                client.link.send(&ToClient::Stopping);
-            }
+            self.tell(Some(client), &ToClient::Stopping);
             return Ok(());
         }
         let stdin = spec.stdin;
         self.until_last_out |= stop_after;
-        let position = self.log.position();
-        let process = self.spawn(Some(client), spec)?;
+        let role = if spec.file_operation { Role::FileOperation } else { Role::Foreground };
+        let (process, position) = self.spawn(Request::new(role, Some(client), spec))?;
         if let Some(client) = self.clients.get_mut(&client) {
             client.process = Some(process);
             client.told = position;
             client.consumed = Some(position);
-            client.link.send(&ToClient::Accepted { process, position });
+            client.link.send(&ToClient::Accepted { process, position }, &[]);
             if stdin {
-                client.link.send(&ToClient::StdinCredit { bytes: STDIN_WINDOW_BYTES });
+                client.link.send(&ToClient::StdinCredit { bytes: STDIN_WINDOW_BYTES }, &[]);
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, client: u64, startup: Vec<ProcessSpec>) -> anyhow::Result<()> {
+    fn spawn_in_background(
+        &mut self,
+        client: u64,
+        spec: ProcessSpec,
+        name: Option<String>,
+        restart: RestartPolicy,
+    ) -> anyhow::Result<()> {
+        if let Phase::Stopping(_) = self.phase {
+            self.tell(Some(client), &ToClient::Stopping);
+            return Ok(());
+        }
+        let name = match name.map(ProcessName::try_from).transpose() {
+            Ok(name) => name,
+            Err(error) => {
+                self.refuse(client, &error.to_string());
+                return Ok(());
+            }
+        };
+        let table = self.journal.table();
+        let lives = |record: &&ProcessRecord| record.ended.is_none() || table.awaits_restart(record);
+        let named = table.records().filter(|record| name.is_some() && record.name == name).find(lives);
+        if let Some(record) = named {
+            let why = format!("process {} has this name: choose another, or `appc kill` it first", record.id);
+            self.refuse(client, &why);
+            return Ok(());
+        }
+        let request = Request { name, restart, ..Request::new(Role::Background, Some(client), spec) };
+        let (process, position) = self.spawn(request)?;
+        self.tell(Some(client), &ToClient::Accepted { process, position });
+        Ok(())
+    }
+
+    fn keep(&mut self, client: u64, startup: Vec<ProcessSpec>, actions: &mut Vec<Action>) -> anyhow::Result<()> {
         let answer = match self.phase {
             Phase::Stopping(_) => ToClient::Stopping,
             Phase::Starting | Phase::Ready => ToClient::Kept { was_kept: !self.until_last_out },
         };
         if let ToClient::Kept { was_kept: false } = answer {
             self.until_last_out = false;
+            actions.push(Action::RecordKept);
             for spec in startup {
-                self.spawn(None, spec)?;
+                self.spawn(Request::new(Role::Startup, None, spec))?;
             }
         }
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.link.send(&answer);
-        }
+        self.tell(Some(client), &answer);
         Ok(())
     }
 
     /// A freeze that the kernel has done.
     pub(crate) fn frozen(&mut self) {
         for client in self.clients.values_mut().filter(|client| client.freezes) {
-            client.link.send(&ToClient::Frozen);
+            client.link.send(&ToClient::Frozen, &[]);
         }
     }
 
@@ -132,7 +172,7 @@ impl Monitor {
     pub(crate) fn not_frozen(&mut self, why: &str) {
         for client in self.clients.values_mut().filter(|client| client.freezes) {
             client.freezes = false;
-            client.link.send(&ToClient::Failed { message: why.to_owned() });
+            client.link.send(&ToClient::Failed { message: why.to_owned() }, &[]);
         }
     }
 
@@ -147,19 +187,15 @@ impl Monitor {
 
     fn refuse(&mut self, id: u64, why: &str) {
         if let Some(client) = self.clients.get_mut(&id) {
-            client.link.send(&ToClient::Failed { message: why.to_owned() });
+            client.link.send(&ToClient::Failed { message: why.to_owned() }, &[]);
         }
     }
 
     fn drop_client(&mut self, id: u64, actions: &mut Vec<Action>) -> anyhow::Result<()> {
         self.thaw(id, actions);
         let Some(client) = self.clients.remove(&id) else { return Ok(()) };
-        if let Some(process) = client.process
-            && let Some(state) = self.processes.get_mut(&process)
-            && !state.ended
-        {
-            state.kill_at = Some(Instant::now() + ORPHAN_GRACE);
-            self.agent.send(&ToAgent::Signal { process, signal: SIGHUP }, &[])?;
+        if let Some(process) = client.process {
+            self.orphaned(process)?;
         }
         self.stop_if_last_out()
     }

@@ -6,23 +6,30 @@
 //! ```
 //! A container that nobody asked to keep goes when its last command has ended and no client is left that may still
 //! ask for one. A client's requests wait in its socket until the container is ready. A foreground command belongs to its
-//! client: when that is gone, the command gets HUP, and KILL a grace later.
+//! client: when that is gone, the command gets HUP, and KILL a grace later. What a process is and how it ended stands in
+//! the journal of processes; here is what only this monitor needs to know of it.
+//!
+//! A monitor may also adopt a container whose monitor has died. Then it is `Starting` until the agent has said of each
+//! process how it stands.
 
+mod direct;
 mod from_agent;
 mod from_client;
+mod output;
+mod processes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use appcontainers::output::{DEFAULT_LOG_BYTES, LogWriter};
-use appcontainers_wire::{
-    ProcessId, ProcessSpec,
-    agent::{StreamOffset, ToAgent},
-    client::ToClient,
+use appcontainers::{
+    output::LogWriter,
+    process::{ProcessJournal, Role},
 };
+use appcontainers_wire::{ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
 
+use self::{output::Acknowledgements, processes::Process};
 use crate::{agent_link::AgentLink, client_link::ClientLink};
 
 /// Between TERM and KILL when the last `run` in a container has ended.
@@ -33,8 +40,6 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// More than anybody waits for; times are added to it.
 const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
-
-const SIGKILL: u8 = 9;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -50,23 +55,27 @@ pub(crate) enum Action {
     Freeze,
     Thaw,
     KillInit,
+    /// To keep for an adopter that somebody asked for this container to run on.
+    RecordKept,
 }
 
-struct Process {
-    client: Option<u64>,
-    /// Bytes in the log: stdout, stderr.
-    logged: [u64; 2],
-    started: bool,
-    ended: bool,
-    /// Standard input that the agent has and that it has not given back credit for, in bytes.
-    input_bytes: u64,
-    kill_at: Option<Instant>,
+/// How this monitor comes to its container.
+pub(crate) enum Beginning {
+    /// It was started with these commands, which run before the container is ready.
+    Startup(Vec<ProcessSpec>),
+    /// It was started for the commands that its clients ask for.
+    ForCommands,
+    /// It was there already, and goes on without commands if somebody asked for that.
+    Adoption { kept: bool },
 }
 
 struct Client {
     link: ClientLink,
+    /// Its foreground command or file operation.
     process: Option<ProcessId>,
+    /// How far it knows the log to go.
     told: u64,
+    /// Up to where it has read the log.
     consumed: Option<u64>,
     freezes: bool,
 }
@@ -76,11 +85,9 @@ pub(crate) struct Monitor {
     clients: BTreeMap<u64, Client>,
     next_client: u64,
     processes: BTreeMap<ProcessId, Process>,
-    next_process: u32,
-    /// The processes that have ended and are still remembered, in the order of their ends.
-    ended: VecDeque<ProcessId>,
+    journal: ProcessJournal,
     log: LogWriter,
-    held_acks: Vec<StreamOffset>,
+    acknowledgements: Acknowledgements,
     phase: Phase,
     /// Nobody asked for this container to run longer than the commands in it.
     until_last_out: bool,
@@ -89,22 +96,35 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// `startup` holds the commands that run before the container is ready; none if it was started for a command.
-    pub(crate) fn new(agent: AgentLink, log: LogWriter, init_pid: u32, startup: Option<Vec<ProcessSpec>>) -> Self {
-        Self {
+    pub(crate) fn new(
+        agent: AgentLink,
+        log: LogWriter,
+        journal: ProcessJournal,
+        init_pid: u32,
+        beginning: Beginning,
+    ) -> Self {
+        let mut monitor = Self {
             agent,
             clients: BTreeMap::new(),
             next_client: 0,
             processes: BTreeMap::new(),
-            next_process: 1,
-            ended: VecDeque::new(),
+            journal,
             log,
-            held_acks: Vec::new(),
+            acknowledgements: Acknowledgements::default(),
             phase: Phase::Starting,
-            until_last_out: startup.is_none(),
-            startup: startup.unwrap_or_default(),
+            until_last_out: false,
+            startup: Vec::new(),
             init_pid,
+        };
+        match beginning {
+            Beginning::Startup(startup) => monitor.startup = startup,
+            Beginning::ForCommands => monitor.until_last_out = true,
+            Beginning::Adoption { kept } => {
+                monitor.until_last_out = !kept;
+                monitor.adopt_processes();
+            }
         }
+        monitor
     }
 
     pub(crate) fn add_client(&mut self, link: ClientLink) {
@@ -133,21 +153,21 @@ impl Monitor {
 
     /// When something is due, if nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let kills = self.processes.values().filter_map(|process| process.kill_at);
         let stop = match self.phase {
+            // There is nobody yet to whom to say what is due.
+            Phase::Starting => return None,
+            Phase::Ready => None,
             Phase::Stopping(until) => Some(until),
-            Phase::Starting | Phase::Ready => None,
         };
-        kills.chain(stop).min()
+        let of_processes = self.processes.values().filter_map(Process::deadline);
+        of_processes.chain(stop).chain(self.acknowledgements.retry_at()).min()
     }
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) -> anyhow::Result<()> {
-        for (id, process) in &mut self.processes {
-            if process.kill_at.is_some_and(|at| at <= now) {
-                process.kill_at = None;
-                self.agent.send(&ToAgent::Signal { process: *id, signal: SIGKILL }, &[])?;
-            }
+        if self.phase != Phase::Starting {
+            self.tick_processes(now)?;
+            self.retry_output(now)?;
         }
         if let Phase::Stopping(until) = self.phase
             && until <= now
@@ -159,9 +179,19 @@ impl Monitor {
         Ok(())
     }
 
+    fn check_ready(&mut self) -> anyhow::Result<()> {
+        if self.phase == Phase::Starting && self.processes.values().all(Process::is_known) {
+            self.phase = Phase::Ready;
+            for id in self.clients.keys().copied().collect::<Vec<_>>() {
+                self.send_ready(id);
+            }
+        }
+        self.stop_if_last_out()
+    }
+
     fn stop_if_last_out(&mut self) -> anyhow::Result<()> {
-        // Whether it came first or later: a foreground command holds the container. A startup command does not.
-        let holds = |process: &Process| process.client.is_some() && !process.ended;
+        // Whether it came first or later: a foreground command holds the container. Others do not.
+        let holds = |process: &Process| matches!(process.role, Role::Foreground | Role::FileOperation) && !process.ended;
         let may_ask = |client: &Client| client.process.is_none();
         if self.until_last_out
             && self.phase == Phase::Ready
@@ -182,11 +212,17 @@ impl Monitor {
             Phase::Stopping(_) => {}
             Phase::Starting | Phase::Ready => {
                 for client in self.clients.values_mut() {
-                    client.link.send(&ToClient::Stopping);
+                    client.link.send(&ToClient::Stopping, &[]);
                 }
             }
         }
         self.phase = Phase::Stopping(until);
+        self.shut_down_by(until)
+    }
+
+    /// Has the agent end everything, so that it is over at this time.
+    fn shut_down_by(&mut self, until: Instant) -> anyhow::Result<()> {
+        let grace = until.saturating_duration_since(Instant::now()).saturating_sub(STOP_MARGIN);
         self.agent.send(&ToAgent::Shutdown { grace_ms: grace.as_millis() as u64 }, &[])
     }
 
@@ -197,34 +233,14 @@ impl Monitor {
 
     fn tell(&mut self, owner: Option<u64>, message: &ToClient) {
         if let Some(client) = owner.and_then(|id| self.clients.get_mut(&id)) {
-            client.link.send(message);
+            client.link.send(message, &[]);
         }
-    }
-
-    /// Lets the agent go on as far as foreground readers keep up, and tells all how far the log goes.
-    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
-        let position = self.log.position();
-        let slowest = self.clients.values().filter_map(|client| client.consumed).min().unwrap_or(position);
-        // While the agent does not take them, later acknowledgements replace earlier ones here.
-        if position - slowest <= DEFAULT_LOG_BYTES && !self.agent.is_blocked() {
-            for ack in std::mem::take(&mut self.held_acks) {
-                self.agent.send(&ToAgent::Ack(ack), &[])?;
-            }
-        }
-        self.log.drop_oldest(slowest)?;
-        for client in self.clients.values_mut() {
-            if client.process.is_some() && client.told < position && !client.link.is_blocked() {
-                client.told = position;
-                client.link.send(&ToClient::Logged { position });
-            }
-        }
-        Ok(())
     }
 
     /// The start failed, or the container can't go on: says so to every client.
     pub(crate) fn fail(&mut self, why: &str) {
         for client in self.clients.values_mut() {
-            client.link.send(&ToClient::Failed { message: why.to_owned() });
+            client.link.send(&ToClient::Failed { message: why.to_owned() }, &[]);
         }
     }
 
@@ -233,9 +249,16 @@ impl Monitor {
         let position = self.log.position();
         for client in self.clients.values_mut() {
             if client.process.is_some() {
-                client.link.send(&ToClient::Logged { position });
+                client.link.send(&ToClient::Logged { position }, &[]);
             }
-            client.link.send(&ToClient::Stopped);
+            client.link.send(&ToClient::Stopped, &[]);
         }
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
     }
 }

@@ -48,6 +48,8 @@ struct Record {
     first: usize,
     /// Standard input that has come.
     input_bytes: u64,
+    /// What of it the process took, and what of that the monitor has not heard.
+    taken_bytes: u64,
     credit: u64,
     exit: Option<Exit>,
     exit_sent: bool,
@@ -66,6 +68,7 @@ impl Record {
             streams,
             first: 0,
             input_bytes: 0,
+            taken_bytes: 0,
             credit: 0,
             exit: None,
             exit_sent: false,
@@ -199,6 +202,7 @@ impl Outbox {
     /// The process took so much of its input.
     pub(crate) fn credit(&mut self, process: ProcessId, bytes: u64) {
         if let Some(record) = self.records.get_mut(&process) {
+            record.taken_bytes += bytes;
             record.credit += bytes;
         }
     }
@@ -309,13 +313,17 @@ fn offer_one(process: ProcessId, record: &mut Record, send: &mut impl FnMut(&Fro
     if !record.start_sent {
         let message = match &record.start {
             Start::Pending => return Offered::Nothing,
-            Start::Started { pid } => FromAgent::Started { process, pid: *pid, input_bytes: record.input_bytes },
+            Start::Started { pid } => {
+                let (input_bytes, taken_bytes) = (record.input_bytes, record.taken_bytes);
+                FromAgent::Started { process, pid: *pid, input_bytes, taken_bytes }
+            }
             Start::Failed { failure } => FromAgent::SpawnFailed { process, failure: failure.clone() },
         };
         if !send(&message, &[]) {
             return Offered::Full;
         }
         record.start_sent = true;
+        record.credit = 0;
         offered = Offered::Sent;
     }
     if record.credit > 0 {

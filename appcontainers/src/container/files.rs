@@ -91,8 +91,8 @@ impl Container {
         let accepted = connection.wait_accepted(monitor::READY_TIMEOUT).map_err(of_connection)?;
         let streams = RunStreams {
             stdin: Some(input),
-            stdout: temporary_file()?,
-            stderr: said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?,
+            stdout: None,
+            stderr: Some(said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?),
             signals: None,
         };
         match follow(connection, accepted, log, streams) {

@@ -5,7 +5,7 @@ use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient}
 use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
-    output::LogReader,
+    output::ForegroundReader,
     process::{Command, Connection, ConnectionError, RunError, RunStreams, follow},
     runtime::{RuntimeError, StartMode, Status},
 };
@@ -60,8 +60,8 @@ impl Container {
         }
     }
 
-    pub(super) fn open_log(&self) -> Result<LogReader, Error> {
-        LogReader::open(&self.paths.container_log(&self.name)).map_err(|source| self.run_error(source.into()))
+    pub(super) fn open_log(&self) -> Result<ForegroundReader, Error> {
+        ForegroundReader::open(&self.paths.container_log(&self.name)).map_err(|source| self.run_error(source.into()))
     }
 
     pub(super) fn run_error(&self, source: RunError) -> Error {

@@ -2,26 +2,31 @@
 
 use std::{
     fs::File,
+    io,
+    ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{LogError, Record, RecordHeader, gone, io_error, segment_name, segments};
+use super::{LOG_ITSELF, LogError, Record, RecordHeader, gone, io_error, segment_name, segments};
 
 /// How much is read from a segment at once, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A cursor in a log. What it has opened stays readable when the container is removed.
+/// A cursor in a log. The log is there while the cursor is, also when the container is removed.
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
     directory: Option<File>,
+    /// Whether the segment of the cursor is kept from being dropped, as far as a lock does that.
+    locks: bool,
     position: u64,
     segment: Option<(u64, File)>,
     buffer: Vec<u8>,
-    taken: usize,
+    /// Where in the buffer the last record's payload is.
+    payload: Range<usize>,
 }
 
 impl LogReader {
@@ -29,17 +34,39 @@ impl LogReader {
     pub fn open(path: &Path) -> Result<Self, LogError> {
         let directory = gone::hold(path).map_err(io_error("open", path))?;
         let (path, directory) = (path.to_owned(), Some(directory));
-        Ok(Self { path, directory, position: 0, segment: None, buffer: Vec::new(), taken: 0 })
+        let (locks, position, segment) = (false, 0, None);
+        Ok(Self { path, directory, locks, position, segment, buffer: Vec::new(), payload: 0..0 })
     }
 
-    /// Moves the cursor to `position`, which is the position of a record or the log's end. From now on, what comes at
-    /// or after the cursor is not dropped.
-    pub fn seek(&mut self, position: u64) -> Result<(), LogError> {
+    /// As [`LogReader::open`]; a later writer of this log, which knows nothing of this reader, drops nothing behind it.
+    pub(super) fn open_locking(path: &Path) -> Result<Self, LogError> {
+        let mut reader = Self::open(path)?;
+        reader.locks = true;
+        Ok(reader)
+    }
+
+    /// Moves the cursor to `position`, which is the position of a record or the log's end.
+    pub fn seek(&mut self, position: u64) {
         self.position = position;
-        self.buffer.clear();
-        self.taken = 0;
+        self.segment = None;
+        self.forget_buffer();
+    }
+
+    /// Opens the segment of the cursor now, and not when it is read.
+    pub(super) fn hold_segment(&mut self) -> Result<(), LogError> {
         self.segment = Some(self.open_segment()?);
         Ok(())
+    }
+
+    /// Moves the cursor to the oldest record that is there, if what is at the cursor has been dropped; how many bytes
+    /// of the log that leaves out.
+    pub fn skip_dropped(&mut self) -> Result<u64, LogError> {
+        let first = segments(&self.directory())?.first().copied().unwrap_or(0);
+        let left_out = first.saturating_sub(self.position);
+        if left_out > 0 {
+            self.seek(first);
+        }
+        Ok(left_out)
     }
 
     /// Where the cursor is.
@@ -49,33 +76,62 @@ impl LogReader {
 
     /// The next record before `end`, a position up to which the log is known to be written.
     pub fn next(&mut self, end: u64) -> Result<Option<Record<'_>>, LogError> {
-        if self.position >= end {
+        let header = self.advance(Some(end))?;
+        Ok(header.map(|header| Record { header, payload: self.payload() }))
+    }
+
+    /// The next record that is whole in the log, for those who don't know how far it goes.
+    pub fn next_whole(&mut self) -> Result<Option<Record<'_>>, LogError> {
+        let header = self.advance(None)?;
+        Ok(header.map(|header| Record { header, payload: self.payload() }))
+    }
+
+    /// Moves behind the next record; its payload is [`LogReader::payload`] then.
+    pub(super) fn advance(&mut self, end: Option<u64>) -> Result<Option<RecordHeader>, LogError> {
+        loop {
+            if end.is_some_and(|end| self.position >= end) {
+                return Ok(None);
+            }
+            let header = match self.whole_record(end)? {
+                Some(header) => header,
+                // It may be on its way, and what is there of it may yet be cut off.
+                None if end.is_none() => {
+                    self.forget_buffer();
+                    return Ok(None);
+                }
+                None => return Err(self.no_record()),
+            };
+            let start = self.payload.end + RecordHeader::BYTES;
+            self.payload = start..start + header.length as usize;
+            self.position += header.record_bytes();
+            if header.process != LOG_ITSELF {
+                return Ok(Some(header));
+            }
+        }
+    }
+
+    /// The payload of the record that the cursor has passed last.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.buffer.get(self.payload.clone()).unwrap_or_default()
+    }
+
+    /// The header at the cursor, when the whole record is in the buffer.
+    fn whole_record(&mut self, end: Option<u64>) -> Result<Option<RecordHeader>, LogError> {
+        if !self.fill(RecordHeader::BYTES, end)? {
             return Ok(None);
         }
-        let header = self.read_header(end)?;
-        let total = header.record_bytes() as usize;
-        self.fill(total, end)?;
-        let start = self.taken + RecordHeader::BYTES;
-        let Some(payload) = self.buffer.get(start..self.taken + total) else {
-            return Err(self.no_record());
-        };
-        self.taken += total;
-        self.position += total as u64;
-        Ok(Some(Record { header, payload }))
+        let header = self.buffer[self.payload.end..].first_chunk().and_then(RecordHeader::decode);
+        let header = header.ok_or_else(|| self.no_record())?;
+        Ok(self.fill(header.record_bytes() as usize, end)?.then_some(header))
     }
 
-    fn read_header(&mut self, end: u64) -> Result<RecordHeader, LogError> {
-        self.fill(RecordHeader::BYTES, end)?;
-        self.buffer[self.taken..].first_chunk().and_then(RecordHeader::decode).ok_or_else(|| self.no_record())
-    }
-
-    /// Makes the buffer hold at least `wanted` bytes from the cursor on, if the segment has them.
-    fn fill(&mut self, wanted: usize, end: u64) -> Result<(), LogError> {
-        if self.buffer.len() - self.taken >= wanted {
-            return Ok(());
+    /// Has at least `wanted` bytes from the cursor on in the buffer, if the segment has them; whether it has.
+    fn fill(&mut self, wanted: usize, end: Option<u64>) -> Result<bool, LogError> {
+        if self.buffer.len() - self.payload.end >= wanted {
+            return Ok(true);
         }
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
+        self.buffer.drain(..self.payload.end);
+        self.payload = 0..0;
         let read_from = self.position + self.buffer.len() as u64;
         let (start, file) = match &self.segment {
             // A record never goes over a segment's end, so an empty buffer may mean the next segment.
@@ -83,13 +139,15 @@ impl LogReader {
             _ => {
                 let opened = self.open_segment()?;
                 if !has_more(&opened.1, self.position - opened.0) {
-                    return Err(self.no_record());
+                    // There is none behind, or it has just been begun.
+                    return Ok(false);
                 }
                 let (start, file) = self.segment.insert(opened);
                 (*start, &*file)
             }
         };
-        let room = wanted.max(BUFFER_BYTES).min((end - read_from) as usize);
+        let most = end.map_or(usize::MAX, |end| (end - read_from) as usize);
+        let room = wanted.max(BUFFER_BYTES).min(most);
         let old = self.buffer.len();
         self.buffer.resize(old + room, 0);
         let mut got = old;
@@ -102,21 +160,36 @@ impl LogReader {
             got += read;
         }
         self.buffer.truncate(got);
-        Ok(())
+        Ok(got >= wanted)
     }
 
-    /// Opens the segment in which the cursor is, and keeps it from being dropped while it is open.
+    fn forget_buffer(&mut self) {
+        self.buffer.clear();
+        self.payload = 0..0;
+    }
+
     fn open_segment(&self) -> Result<(u64, File), LogError> {
-        let directory = self.directory.as_ref().map_or_else(|| self.path.clone(), gone::handle_path);
+        let directory = self.directory();
         let start = segments(&directory)?.into_iter().rev().find(|start| *start <= self.position);
         let start = start.ok_or_else(|| self.no_record())?;
         let path = directory.join(segment_name(start));
-        let file = File::open(&path).map_err(io_error("open", &path))?;
-        flock(&file, FlockOperation::LockShared).map_err(|errno| io_error("lock", &path)(errno.into()))?;
+        let file = match File::open(&path) {
+            // Dropped this very moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_record()),
+            opened => opened.map_err(io_error("open", &path))?,
+        };
+        if self.locks {
+            flock(&file, FlockOperation::LockShared).map_err(|errno| io_error("lock", &path)(errno.into()))?;
+        }
         Ok((start, file))
     }
 
-    fn no_record(&self) -> LogError {
+    /// A path to the log's directory that holds also when that is renamed.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.directory.as_ref().map_or_else(|| self.path.clone(), gone::handle_path)
+    }
+
+    pub(super) fn no_record(&self) -> LogError {
         LogError::NoRecord { path: self.path.clone(), position: self.position }
     }
 }
@@ -138,7 +211,7 @@ mod tests {
     use appcontainers_wire::{ProcessId, Stream};
     use proptest::prelude::*;
 
-    use super::super::LogWriter;
+    use super::super::{ForegroundReader, LogWriter, NeededBy};
     use super::*;
 
     fn header(offset: u64, length: usize) -> RecordHeader {
@@ -147,7 +220,7 @@ mod tests {
 
     fn read_all(directory: &Path, from: u64, end: u64) -> Vec<u8> {
         let mut reader = LogReader::open(directory).unwrap();
-        reader.seek(from).unwrap();
+        reader.seek(from);
         let mut all = Vec::new();
         while let Some(record) = reader.next(end).unwrap() {
             all.extend_from_slice(record.payload);
@@ -159,21 +232,25 @@ mod tests {
     fn output_over_many_segments_comes_back_whole_and_a_torn_end_is_cut_off() {
         let place = tempfile::tempdir().unwrap();
         let chunk: Vec<u8> = (0..65536u32).map(|byte| (byte % 251) as u8).collect();
-        let mut writer = LogWriter::open(place.path(), u64::MAX).unwrap();
+        let mut writer = LogWriter::open(place.path()).unwrap();
         for round in 0..600 {
             writer.append(&header(round * 65536, chunk.len()), &chunk).unwrap();
         }
         let end = writer.position();
         assert!(segments(place.path()).unwrap().len() > 2);
         assert_eq!(read_all(place.path(), 0, end), chunk.repeat(600));
+        let offsets = writer.offsets().clone();
+        assert_eq!(offsets.get(ProcessId(1), Stream::Stdout), Some(600 * 65536));
         drop(writer);
+        assert_eq!(*LogWriter::open(place.path()).unwrap().offsets(), offsets);
 
         let last = segments(place.path()).unwrap().pop().unwrap();
         let path = place.path().join(segment_name(last));
         let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(end - last - 1).unwrap();
-        let mut writer = LogWriter::open(place.path(), u64::MAX).unwrap();
+        let mut writer = LogWriter::open(place.path()).unwrap();
         assert_eq!(writer.position(), end - 65536 - 32);
+        assert_eq!(writer.offsets().get(ProcessId(1), Stream::Stdout), Some(599 * 65536));
         writer.append(&header(0, 3), b"new").unwrap();
         let all = read_all(place.path(), 0, writer.position());
         assert_eq!(&all[all.len() - 3..], b"new");
@@ -181,26 +258,102 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_segments_go_but_none_that_a_reader_needs() {
+    fn a_segment_that_was_only_begun_hides_no_offsets() {
+        let place = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::open(place.path()).unwrap();
+        writer.append(&header(0, 5), b"hello").unwrap();
+        let end = writer.position();
+        drop(writer);
+        File::create(place.path().join(segment_name(end))).unwrap();
+        let mut writer = LogWriter::open(place.path()).unwrap();
+        assert_eq!((writer.position(), writer.offsets().get(ProcessId(1), Stream::Stdout)), (end, Some(5)));
+        writer.append(&header(5, 5), b"again").unwrap();
+        assert_eq!(read_all(place.path(), 0, writer.position()), b"helloagain");
+        drop(writer);
+        assert_eq!(LogWriter::open(place.path()).unwrap().offsets().get(ProcessId(1), Stream::Stdout), Some(10));
+    }
+
+    #[test]
+    fn the_oldest_segments_go_and_a_watcher_is_told() {
         let place = tempfile::tempdir().unwrap();
         let chunk = vec![7; 1024 * 1024];
-        let mut writer = LogWriter::open(place.path(), 20 * 1024 * 1024).unwrap();
+        let mut writer = LogWriter::with_limit(place.path(), 20 * 1024 * 1024).unwrap();
+        let mut watcher = LogReader::open(place.path()).unwrap();
+        assert!(watcher.next_whole().unwrap().is_none());
         for round in 0..100 {
             writer.append(&header(round << 20, chunk.len()), &chunk).unwrap();
+            writer.drop_oldest(&[]).unwrap();
         }
-        writer.drop_oldest(0).unwrap();
-        assert_eq!(writer.first_position(), 0);
-        let mut slow = LogReader::open(place.path()).unwrap();
-        slow.seek(0).unwrap();
-        writer.drop_oldest(u64::MAX).unwrap();
-        assert_eq!(writer.first_position(), 0, "dropped what a reader had not read");
-        while slow.next(writer.position()).unwrap().is_some() {}
-        writer.drop_oldest(u64::MAX).unwrap();
-        assert!(writer.first_position() > 0);
         let first = writer.first_position();
-        assert!(!read_all(place.path(), first, writer.position()).is_empty());
-        let mut late = LogReader::open(place.path()).unwrap();
-        assert!(matches!(late.next(writer.position()), Err(LogError::NoRecord { .. })));
+        assert!(first > 0 && writer.position() - first < 40 * 1024 * 1024);
+        assert!(matches!(watcher.next_whole(), Err(LogError::NoRecord { .. })));
+        assert_eq!(watcher.skip_dropped().unwrap(), first);
+        while watcher.next_whole().unwrap().is_some() {}
+        assert_eq!(watcher.position(), writer.position());
+        assert_eq!(watcher.skip_dropped().unwrap(), 0);
+        writer.append(&header(100 << 20, 1), b"x").unwrap();
+        assert_eq!(watcher.next_whole().unwrap().unwrap().payload, b"x");
+    }
+
+    #[test]
+    fn a_foreground_reader_gets_all_of_its_process_whatever_is_dropped() {
+        let place = tempfile::tempdir().unwrap();
+        let other = vec![7; 1024 * 1024];
+        let mut writer = LogWriter::with_limit(place.path(), 20 * 1024 * 1024).unwrap();
+        let mut reader = ForegroundReader::open(place.path()).unwrap();
+        let begin = writer.position();
+        reader.begin(ProcessId(2), begin).unwrap();
+        let (mut expected, mut got, mut position) = (Vec::new(), Vec::new(), begin);
+        for round in 0..400u32 {
+            writer.append(&header(u64::from(round) << 20, other.len()), &other).unwrap();
+            let payload = round.to_le_bytes();
+            let offset = expected.len() as u64;
+            let own = RecordHeader { process: ProcessId(2), offset, ..header(0, 4) };
+            writer.append(&own, &payload).unwrap();
+            expected.extend_from_slice(&payload);
+            writer.drop_oldest(&[NeededBy { process: ProcessId(2), position }]).unwrap();
+            // It stands still for long, then reads a little, then for long again.
+            if matches!(round, 150..155 | 300) {
+                for _ in 0..60 {
+                    let Some(record) = reader.next(writer.position()).unwrap() else { break };
+                    got.extend_from_slice(record.payload);
+                }
+                position = reader.position();
+            }
+        }
+        while let Some(record) = reader.next(writer.position()).unwrap() {
+            got.extend_from_slice(record.payload);
+        }
+        assert!(got == expected, "{} of {} bytes", got.len(), expected.len());
+        writer.forget(ProcessId(2));
+        let names = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| name.to_string_lossy().ends_with(".seg")));
+    }
+
+    #[test]
+    fn a_later_writer_keeps_what_a_reader_of_an_earlier_one_has_before_it() {
+        let place = tempfile::tempdir().unwrap();
+        let chunk = vec![7; 1024 * 1024];
+        let fill = |writer: &mut LogWriter| {
+            for round in 0..100 {
+                writer.append(&header(round << 20, chunk.len()), &chunk).unwrap();
+                writer.drop_oldest(&[]).unwrap();
+            }
+        };
+        let limit = 20 * 1024 * 1024;
+        let mut writer = LogWriter::with_limit(place.path(), u64::MAX).unwrap();
+        let mut slow = ForegroundReader::open(place.path()).unwrap();
+        slow.begin(ProcessId(1), 0).unwrap();
+        writer.append(&header(0, 5), b"hello").unwrap();
+        let end = writer.position();
+        drop(writer);
+        let mut writer = LogWriter::with_limit(place.path(), limit).unwrap();
+        fill(&mut writer);
+        assert_eq!(writer.first_position(), 0, "dropped what a reader had not read");
+        assert_eq!(slow.next(end).unwrap().unwrap().payload, b"hello");
+        drop(slow);
+        fill(&mut writer);
+        assert!(writer.first_position() > 0);
     }
 
     #[test]
@@ -209,7 +362,7 @@ mod tests {
         let container = place.path().join("web");
         std::fs::create_dir(&container).unwrap();
         let log = container.join("log");
-        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        let mut writer = LogWriter::open(&log).unwrap();
         writer.append(&header(0, 5), b"hello").unwrap();
         let end = writer.position();
         drop(writer);
@@ -232,7 +385,7 @@ mod tests {
         let container = place.path().join("web");
         std::fs::create_dir(&container).unwrap();
         let log = container.join("log");
-        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        let mut writer = LogWriter::open(&log).unwrap();
         let mut reader = LogReader::open(&log).unwrap();
         gone::retire(&container).unwrap();
         let chunk = vec![7; 1024 * 1024];
@@ -254,7 +407,7 @@ mod tests {
         #[test]
         fn any_records_come_back_as_they_were(sizes in proptest::collection::vec(0usize..5000, 1..60)) {
             let place = tempfile::tempdir().unwrap();
-            let mut writer = LogWriter::open(place.path(), u64::MAX).unwrap();
+            let mut writer = LogWriter::open(place.path()).unwrap();
             let mut expected = Vec::new();
             let mut offset = 0;
             for (round, size) in sizes.into_iter().enumerate() {

@@ -4,6 +4,21 @@ use appcontainers_wire::{MAX_PAYLOAD_BYTES, ProcessId, Stream};
 
 const MAGIC: [u8; 4] = *b"aplg";
 
+pub(super) fn stream_byte(stream: Stream) -> u8 {
+    match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    }
+}
+
+pub(super) fn stream(byte: u8) -> Option<Stream> {
+    match byte {
+        1 => Some(Stream::Stdout),
+        2 => Some(Stream::Stderr),
+        _ => None,
+    }
+}
+
 /// What stands before a record's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHeader {
@@ -38,10 +53,7 @@ impl RecordHeader {
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..8].copy_from_slice(&self.process.0.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
-        bytes[12] = match self.stream {
-            Stream::Stdout => 1,
-            Stream::Stderr => 2,
-        };
+        bytes[12] = stream_byte(self.stream);
         bytes[16..24].copy_from_slice(&self.offset.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.time_ns.to_le_bytes());
         bytes
@@ -51,11 +63,7 @@ impl RecordHeader {
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         let u32_at = |at: usize| bytes[at..].first_chunk().map(|four| u32::from_le_bytes(*four));
         let u64_at = |at: usize| bytes[at..].first_chunk().map(|eight| u64::from_le_bytes(*eight));
-        let stream = match bytes[12] {
-            1 => Stream::Stdout,
-            2 => Stream::Stderr,
-            _ => return None,
-        };
+        let stream = stream(bytes[12])?;
         let length = u32_at(8)?;
         if bytes[0..4] != MAGIC || bytes[13..16] != [0; 3] || length as usize > MAX_PAYLOAD_BYTES {
             return None;

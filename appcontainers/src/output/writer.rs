@@ -2,14 +2,29 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, IoSlice, Write},
-    os::unix::fs::FileExt,
+    io::{self, BufReader, IoSlice, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
+use appcontainers_wire::{ProcessId, Stream};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{LogError, RecordHeader, SEGMENT_BYTES, gone, io_error, segment_name, segments};
+use super::{
+    DEFAULT_LOG_BYTES, LOG_ITSELF, LogError, Record, RecordHeader, SEGMENT_BYTES, StreamOffsets, gone, held, io_error,
+    segment_name, segments,
+};
+
+/// How much of a segment is read at once when a log is opened, in bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A foreground command's reader: what its process has printed behind this position must not get lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeededBy {
+    /// Whose records it reads.
+    pub process: ProcessId,
+    /// Up to where it has read.
+    pub position: u64,
+}
 
 /// The one writer of a container's log. It can go on when the container is removed: what comes last is for readers that
 /// are still there.
@@ -20,14 +35,22 @@ pub struct LogWriter {
     segment: File,
     segment_start: u64,
     position: u64,
+    /// What was written before is for readers that this writer does not know.
+    opened_at: u64,
     kept_from: Vec<u64>,
     limit_bytes: u64,
+    offsets: StreamOffsets,
 }
 
 impl LogWriter {
-    /// Opens the log in `directory` (made if absent) to go on behind its last whole record; a torn
-    /// one is cut off. It keeps about `limit_bytes`.
-    pub fn open(directory: &Path, limit_bytes: u64) -> Result<Self, LogError> {
+    /// Opens the log in `directory` (made if absent) to go on behind its last whole record; a torn one is cut off. It
+    /// keeps about [`DEFAULT_LOG_BYTES`].
+    pub fn open(directory: &Path) -> Result<Self, LogError> {
+        Self::with_limit(directory, DEFAULT_LOG_BYTES)
+    }
+
+    /// As [`LogWriter::open`]; the log keeps about `limit_bytes`.
+    pub fn with_limit(directory: &Path, limit_bytes: u64) -> Result<Self, LogError> {
         match std::fs::create_dir(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(io_error("create", directory)(error));
@@ -41,25 +64,31 @@ impl LogWriter {
         }
         let segment_start = kept_from.last().copied().unwrap_or(0);
         let path = directory.join(segment_name(segment_start));
-        let segment = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io_error("open", &path))?;
-        let length = whole_records(&segment).map_err(io_error("read", &path))?;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let segment = opened.map_err(io_error("open", &path))?;
+        let mut offsets = StreamOffsets::default();
+        let length = look_through(&segment, &mut offsets).map_err(io_error("read", &path))?;
         segment.set_len(length).map_err(io_error("mend", &path))?;
+        if length == 0
+            && let [.., before, _] = kept_from[..]
+        {
+            // The last writer ended when it had just begun it.
+            let path = directory.join(segment_name(before));
+            let segment = File::open(&path).map_err(io_error("open", &path))?;
+            look_through(&segment, &mut offsets).map_err(io_error("read", &path))?;
+        }
+        let position = segment_start + length;
         let mut writer = Self {
             directory: directory.to_owned(),
             held: Some(held),
             segment,
             segment_start,
-            position: 0,
+            position,
+            opened_at: position,
             kept_from,
             limit_bytes,
+            offsets,
         };
-        writer.position = segment_start + length;
         writer.seek_to_end(&path)?;
         Ok(writer)
     }
@@ -74,11 +103,44 @@ impl LogWriter {
         self.kept_from.first().copied().unwrap_or(self.segment_start)
     }
 
-    /// Appends a record; it is whole in the file when this returns. `header.length` is the payload's.
+    /// How far each stream has come that is not forgotten.
+    pub fn offsets(&self) -> &StreamOffsets {
+        &self.offsets
+    }
+
+    /// Keeps no longer how far a process's streams have come: nothing more comes of it. Nor is anything held for it.
+    pub fn forget(&mut self, process: ProcessId) {
+        self.offsets.forget(process);
+        self.release(process);
+    }
+
+    /// Nobody reads this process in the foreground any more.
+    pub fn release(&mut self, process: ProcessId) {
+        held::forget(&self.path(), process);
+    }
+
+    /// Appends a record; it is whole in the file when this returns, and not there at all after an error.
+    /// `header.length` is the payload's.
     pub fn append(&mut self, header: &RecordHeader, payload: &[u8]) -> Result<(), LogError> {
         if self.position - self.segment_start >= SEGMENT_BYTES {
             self.begin_segment()?;
         }
+        if self.position == self.segment_start {
+            self.append_offsets()?;
+        }
+        self.write(header, payload)?;
+        self.offsets.learn(&Record { header: *header, payload });
+        Ok(())
+    }
+
+    fn append_offsets(&mut self) -> Result<(), LogError> {
+        let payload = self.offsets.encode();
+        let length = payload.len() as u32;
+        let header = RecordHeader { process: LOG_ITSELF, stream: Stream::Stdout, offset: 0, time_ns: 0, length };
+        self.write(&header, &payload)
+    }
+
+    fn write(&mut self, header: &RecordHeader, payload: &[u8]) -> Result<(), LogError> {
         let encoded = header.encode();
         if let Err(source) = write_both(&mut self.segment, &encoded, payload) {
             let path = self.segment_path(self.segment_start);
@@ -91,16 +153,22 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Drops the oldest segments beyond the limit, none of them at or behind `needed_from` or a reader's cursor.
-    pub fn drop_oldest(&mut self, needed_from: u64) -> Result<(), LogError> {
+    /// Drops the oldest segments beyond the limit. What foreground readers need of them is held in files of their own.
+    /// Older segments than this writer may have readers that it does not know: those keep theirs with a lock.
+    pub fn drop_oldest(&mut self, needed: &[NeededBy]) -> Result<(), LogError> {
         while let [oldest, next, ..] = self.kept_from[..] {
-            if self.position - oldest <= self.limit_bytes || next > needed_from {
+            if self.position - oldest <= self.limit_bytes {
                 break;
             }
             let path = self.segment_path(oldest);
-            let segment = File::open(&path).map_err(io_error("open", &path))?;
-            if flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
-                break;
+            if oldest < self.opened_at {
+                let segment = File::open(&path).map_err(io_error("open", &path))?;
+                if flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
+                    break;
+                }
+            }
+            for NeededBy { process, position } in needed.iter().filter(|needed| needed.position < next) {
+                held::hold(&self.path(), *process, *position, (oldest, next)).map_err(io_error("copy from", &path))?;
             }
             std::fs::remove_file(&path).map_err(io_error("drop a segment of", &path))?;
             self.kept_from.remove(0);
@@ -110,25 +178,24 @@ impl LogWriter {
 
     fn begin_segment(&mut self) -> Result<(), LogError> {
         let path = self.segment_path(self.position);
-        self.segment = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(io_error("begin a segment of", &path))?;
+        let begun = OpenOptions::new().write(true).create_new(true).open(&path);
+        self.segment = begun.map_err(io_error("begin a segment of", &path))?;
         self.segment_start = self.position;
         self.kept_from.push(self.position);
         Ok(())
     }
 
-    /// A path to a segment that holds also when the directory is renamed.
+    /// A path to the log's directory that holds also when that is renamed.
+    fn path(&self) -> PathBuf {
+        self.held.as_ref().map_or_else(|| self.directory.clone(), gone::handle_path)
+    }
+
     fn segment_path(&self, position: u64) -> PathBuf {
-        let directory = self.held.as_ref().map_or_else(|| self.directory.clone(), gone::handle_path);
-        directory.join(segment_name(position))
+        self.path().join(segment_name(position))
     }
 
     fn seek_to_end(&mut self, path: &Path) -> Result<(), LogError> {
-        use std::io::Seek;
-        self.segment.seek(io::SeekFrom::Start(self.position - self.segment_start)).map_err(io_error("read", path))?;
+        self.segment.seek(SeekFrom::Start(self.position - self.segment_start)).map_err(io_error("read", path))?;
         Ok(())
     }
 }
@@ -154,17 +221,24 @@ fn write_both(file: &mut File, header: &[u8], payload: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// How many bytes at the start of a segment are whole records.
-fn whole_records(segment: &File) -> io::Result<u64> {
+/// Reads a segment up to its last whole record, and what its records tell of streams. How many bytes that are.
+fn look_through(segment: &File, offsets: &mut StreamOffsets) -> io::Result<u64> {
     let length = segment.metadata()?.len();
-    let mut at = 0;
-    let mut bytes = [0; RecordHeader::BYTES];
-    while at + RecordHeader::BYTES as u64 <= length {
-        segment.read_exact_at(&mut bytes, at)?;
-        match RecordHeader::decode(&bytes) {
-            Some(header) if at + header.record_bytes() <= length => at += header.record_bytes(),
-            _ => break,
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, segment);
+    let (mut whole, mut bytes) = (0, [0; RecordHeader::BYTES]);
+    while whole + RecordHeader::BYTES as u64 <= length {
+        reader.read_exact(&mut bytes)?;
+        let header = RecordHeader::decode(&bytes).filter(|header| whole + header.record_bytes() <= length);
+        let Some(header) = header else { break };
+        if header.process == LOG_ITSELF {
+            let mut payload = vec![0; header.length as usize];
+            reader.read_exact(&mut payload)?;
+            offsets.learn(&Record { header, payload: &payload });
+        } else {
+            reader.seek_relative(header.length.into())?;
+            offsets.learn(&Record { header, payload: &[] });
         }
+        whole += header.record_bytes();
     }
-    Ok(at)
+    Ok(whole)
 }

@@ -102,17 +102,17 @@ impl Connection {
         })
     }
 
-    /// The next message that has come whole; does not wait.
-    pub fn pending(&mut self) -> Result<Option<ToClient>, ConnectionError> {
+    /// The next message that has come whole, and its payload; does not wait.
+    pub fn pending(&mut self) -> Result<Option<(ToClient, Vec<u8>)>, ConnectionError> {
         let Some(found) = frame::peek(&self.incoming)? else { return Ok(None) };
-        let (message, length) = (decode(found.header)?, found.length);
+        let (message, payload, length) = (decode(found.header)?, found.payload.to_vec(), found.length);
         self.incoming.drain(..length);
-        Ok(Some(message))
+        Ok(Some((message, payload)))
     }
 
     /// Reads what has come; waits if nothing has. Returns [`ConnectionError::Ended`] at the end.
     pub fn read_more(&mut self) -> Result<(), ConnectionError> {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; 128 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => Err(ConnectionError::Ended),
             Ok(read) => {
@@ -130,8 +130,8 @@ impl Connection {
         let until = Instant::now() + timeout;
         loop {
             match self.pending()? {
-                Some(ToClient::Failed { message }) => return Err(ConnectionError::Refused(message)),
-                Some(message) => return Ok(message),
+                Some((ToClient::Failed { message }, _)) => return Err(ConnectionError::Refused(message)),
+                Some((message, _)) => return Ok(message),
                 None => {}
             }
             let left = until.saturating_duration_since(Instant::now());

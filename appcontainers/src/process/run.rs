@@ -1,29 +1,28 @@
 //! Follows one foreground command: its input, its output, its end.
 
 use std::{
-    fs::File,
     io::{self, Read},
-    os::fd::{AsFd, OwnedFd},
 };
 
 use appcontainers_wire::{
     ExitStatus, ProcessId, SpawnFailure, Stream,
-    agent::CHUNK_BYTES,
+    agent::{CHUNK_BYTES, OUTPUT_WINDOW_BYTES},
     client::{FromClient, ToClient},
 };
 use rustix::event::{PollFd, PollFlags};
 
 use super::{
     Connection, ConnectionError,
-    passing::{WriteError, pass_signals_on, tell, write_all},
+    RunStreams,
+    passing::{pass_signals_on, tell},
 };
-use crate::output::{LogError, LogReader};
+use crate::output::{ForegroundReader, LogError};
 
 /// How often the monitor hears how far the log was read, in bytes.
 const CONSUMED_STEP_BYTES: u64 = 4 * 1024 * 1024;
 
-/// SIGPIPE's number on every Linux architecture.
-const SIGPIPE: u8 = 13;
+/// How often it hears how much was passed on of output that it sends itself: within the agent's window.
+const DIRECT_STEP_BYTES: u64 = OUTPUT_WINDOW_BYTES / 4;
 
 /// Why a foreground command's end is not known.
 #[derive(Debug, thiserror::Error)]
@@ -55,58 +54,32 @@ pub enum RunError {
     Input(#[source] io::Error),
 }
 
-/// Where a foreground command's streams go and come from.
-#[derive(Debug)]
-pub struct RunStreams {
-    /// Standard input, passed on as it comes; none if the command has none.
-    pub stdin: Option<File>,
-    /// Gets standard output.
-    pub stdout: File,
-    /// Gets standard error.
-    pub stderr: File,
-    /// Gives numbers of signals for the command, one byte each.
-    pub signals: Option<OwnedFd>,
-}
-
-impl RunStreams {
-    /// This program's own standard streams.
-    pub fn inherit() -> io::Result<Self> {
-        Ok(Self {
-            stdin: Some(io::stdin().as_fd().try_clone_to_owned()?.into()),
-            stdout: io::stdout().as_fd().try_clone_to_owned()?.into(),
-            stderr: io::stderr().as_fd().try_clone_to_owned()?.into(),
-            signals: None,
-        })
-    }
-}
-
 /// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]) until it has ended and all its
 /// output, read from `log` (opened before the command was asked for), is passed on.
 pub fn follow(
     connection: &mut Connection,
     (process, position): (ProcessId, u64),
-    mut log: LogReader,
+    mut log: ForegroundReader,
     streams: RunStreams,
 ) -> Result<ExitStatus, RunError> {
-    log.seek(position)?;
+    log.begin(process, position)?;
     let mut follower = Follower {
         connection,
         streams,
-        process,
         log,
         credit: 0,
         logged: position,
         told: position,
+        told_bytes: 0,
         passed_bytes: 0,
         ended: None,
         not_started: None,
         stopping: false,
         over: None,
-        broken: [false; 2],
     };
     loop {
-        while let Some(message) = follower.connection.pending()? {
-            follower.take(message);
+        while let Some((message, payload)) = follower.connection.pending()? {
+            follower.take(message, &payload)?;
         }
         // Whatever has happened: what is in the log is passed on first.
         follower.pass_output_on()?;
@@ -125,11 +98,12 @@ pub fn follow(
 struct Follower<'a> {
     connection: &'a mut Connection,
     streams: RunStreams,
-    process: ProcessId,
-    log: LogReader,
+    log: ForegroundReader,
     credit: u64,
     logged: u64,
+    /// What the monitor has heard of it: the position in the log, and the bytes passed on.
     told: u64,
+    told_bytes: u64,
     passed_bytes: u64,
     ended: Option<(ExitStatus, u64)>,
     not_started: Option<SpawnFailure>,
@@ -137,7 +111,6 @@ struct Follower<'a> {
     stopping: bool,
     /// Why no more comes from the monitor.
     over: Option<RunError>,
-    broken: [bool; 2],
 }
 
 impl Follower<'_> {
@@ -150,13 +123,12 @@ impl Follower<'_> {
         (self.log.position() >= position).then_some(Ok(status))
     }
 
-    fn take(&mut self, message: ToClient) {
+    fn take(&mut self, message: ToClient, payload: &[u8]) -> Result<(), RunError> {
         match message {
             ToClient::Ready { .. }
             | ToClient::Accepted { .. }
             | ToClient::Started { .. }
             | ToClient::Frozen
-            | ToClient::Output { .. }
             | ToClient::Claimed { .. }
             | ToClient::Done
             | ToClient::Kept { .. } => {}
@@ -170,42 +142,35 @@ impl Follower<'_> {
                 self.ended = Some((status, position));
             }
             ToClient::Stopped => self.over = Some(RunError::ContainerStopped),
+            ToClient::Output { stream } => {
+                self.streams.pass_on(stream, payload, self.connection)?;
+                self.passed_bytes += payload.len() as u64;
+                if self.passed_bytes - self.told_bytes >= DIRECT_STEP_BYTES {
+                    self.tell_consumed()?;
+                }
+            }
         }
+        Ok(())
     }
 
     fn pass_output_on(&mut self) -> Result<(), RunError> {
         while let Some(record) = self.log.next(self.logged)? {
-            if record.header.process == self.process {
-                self.passed_bytes += record.payload.len() as u64;
-                let stream = record.header.stream;
-                let (file, broken) = match stream {
-                    Stream::Stdout => (&mut self.streams.stdout, &mut self.broken[0]),
-                    Stream::Stderr => (&mut self.streams.stderr, &mut self.broken[1]),
-                };
-                if *broken {
-                    continue;
-                }
-                match write_all(file, record.payload, &mut self.streams.signals, self.connection) {
-                    Ok(()) => {}
-                    Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                        *broken = true;
-                        // As if the command itself had written to the closed pipe.
-                        tell(self.connection, &FromClient::Signal { signal: SIGPIPE }, &[])?;
-                    }
-                    Err(WriteError::Output(source)) => return Err(RunError::Output { stream, source }),
-                    Err(WriteError::Other(error)) => return Err(error),
-                }
-            }
+            self.streams.pass_on(record.header.stream, record.payload, self.connection)?;
+            self.passed_bytes += record.payload.len() as u64;
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
-                self.told = self.log.position();
-                tell(
-                    self.connection,
-                    &FromClient::Consumed { position: self.told, passed_bytes: self.passed_bytes },
-                    &[],
-                )?;
+                self.tell_consumed()?;
             }
         }
+        if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
+            self.tell_consumed()?;
+        }
         Ok(())
+    }
+
+    fn tell_consumed(&mut self) -> Result<(), RunError> {
+        (self.told, self.told_bytes) = (self.log.position(), self.passed_bytes);
+        let consumed = FromClient::Consumed { position: self.told, passed_bytes: self.passed_bytes };
+        tell(self.connection, &consumed, &[])
     }
 
     /// Waits for the monitor, for input that may be sent, or for a signal, and takes it.
@@ -271,11 +236,14 @@ mod tests {
     use super::*;
     use crate::output::{LogWriter, RecordHeader};
 
+    /// Behind the segment's own first record and one of four bytes.
+    const LAST: u64 = 32 + 32 + 4;
+
     /// Follows a command whose monitor has said all this and has ended; how that came out, and standard output.
     fn follow_to_the_end(output: &[u8], said: &[ToClient]) -> (Result<ExitStatus, RunError>, Vec<u8>) {
         let place = tempfile::tempdir().unwrap();
         let log = place.path().join("log");
-        let mut writer = LogWriter::open(&log, u64::MAX).unwrap();
+        let mut writer = LogWriter::open(&log).unwrap();
         let (process, length) = (ProcessId(1), output.len() as u32);
         writer
             .append(&RecordHeader { process, stream: Stream::Stdout, offset: 0, time_ns: 0, length }, output)
@@ -293,11 +261,11 @@ mod tests {
         let mut stdout = tempfile::tempfile().unwrap();
         let streams = RunStreams {
             stdin: Some(stdin),
-            stdout: stdout.try_clone().unwrap(),
-            stderr: tempfile::tempfile().unwrap(),
+            stdout: Some(stdout.try_clone().unwrap()),
+            stderr: None,
             signals: None,
         };
-        let reader = LogReader::open(&log).unwrap();
+        let reader = ForegroundReader::open(&log).unwrap();
         let followed = follow(&mut Connection::from_stream(ours), (process, 0), reader, streams);
         let mut passed_on = Vec::new();
         std::io::Seek::rewind(&mut stdout).unwrap();
@@ -307,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_container_wrote_last_is_passed_on() {
-        let position = 32 + 4;
+        let position = LAST;
         let (followed, passed_on) = follow_to_the_end(b"last", &[ToClient::Logged { position }, ToClient::Stopped]);
         assert!(matches!(followed, Err(RunError::ContainerStopped)), "{followed:?}");
         assert_eq!(passed_on, b"last");
@@ -318,7 +286,7 @@ mod tests {
         let said = [
             ToClient::StdinCredit { bytes: 100 },
             ToClient::Stopping,
-            ToClient::Exited { status: ExitStatus::Code(3), position: 32 + 4 },
+            ToClient::Exited { status: ExitStatus::Code(3), position: LAST },
         ];
         let (followed, passed_on) = follow_to_the_end(b"last", &said);
         assert_eq!(followed.unwrap(), ExitStatus::Code(3));

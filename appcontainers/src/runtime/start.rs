@@ -65,6 +65,7 @@ pub fn begin(
     reservation: &Reservation,
     settings: &PoolSettings,
     mode: StartMode,
+    kept: bool,
     own_program: &Path,
 ) -> Result<Starting, RuntimeError> {
     let name = &container.name;
@@ -74,7 +75,7 @@ pub fn begin(
     let monitor =
         ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
-    let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface };
+    let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface, kept };
     record.store(paths, name)?;
 
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;

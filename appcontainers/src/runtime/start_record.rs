@@ -80,8 +80,8 @@ impl ProcessIdentity {
         }
     }
 
-    /// A handle of it that can't come to mean another process; none if it has ended.
-    fn open(&self) -> io::Result<Option<OwnedFd>> {
+    /// A handle (pidfd) of it that can't come to mean another process; none if it has ended.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = self.pid() else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::empty()) {
             // The pidfd is of the pid's present owner: look once more that it is the one.
@@ -114,6 +114,9 @@ pub struct StartRecord {
     pub cgroup: String,
     /// The host's end of its network.
     pub host_interface: Option<String>,
+    /// Whether somebody asked for it to run longer than the commands that it was started for.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 impl Versioned for StartRecord {
@@ -216,6 +219,7 @@ mod tests {
             init: Some(own),
             cgroup: "a/b".to_owned(),
             host_interface: None,
+            kept: true,
         };
         assert_eq!(start.status(), Status::Running);
         start.boot = "another".to_owned();

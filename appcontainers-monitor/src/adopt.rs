@@ -1,0 +1,47 @@
+//! Adopting a container that runs and whose monitor has died: taking its place at the sockets, with the log and the journal
+//! of processes as it left them. The agent connects again, and says what has happened since.
+
+use anyhow::{Context as _, bail};
+use appcontainers::{
+    ContainerName, Paths,
+    network::{ReservationError, Reservations},
+    output::LogWriter,
+    process::ProcessJournal,
+    runtime::{self, AGENT_SOCKET_DIR, StartRecord, Started, Status},
+};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::{
+    agent_link::AgentLink,
+    monitor::Beginning,
+    run::{Running, listen, lock},
+};
+
+/// Takes a running container over.
+pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
+    let paths = Paths::from_env();
+    // Whoever holds it is the container's monitor.
+    let lock = lock(&paths, name)?;
+    let record = StartRecord::load(&paths, name)?.filter(|record| record.status() == Status::Running);
+    let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
+        bail!("container {name} does not run");
+    };
+    let handle = init.open().context("cannot open the container's init")?;
+    let handle = handle.with_context(|| format!("container {name} has just ended"))?;
+    let reservations = Reservations::read(&paths)?;
+    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let log = LogWriter::open(&paths.container_log(name))?;
+    let processes = ProcessJournal::open(&paths.container(name))?;
+    // What the dead monitor froze for a client of its own would stand still for ever.
+    runtime::set_frozen(&record, false).context("cannot thaw the container")?;
+    let directory = paths.container_run(name);
+    let owner = reservation.id_range.map_or(0, |range| range.base());
+    let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
+    agent.expect(init.pid);
+    let listener = listen(&directory)?;
+    // To the agent: somebody is there again, connect now and not when the next try is due.
+    pidfd_send_signal(&handle, Signal::USR1).context("cannot tell the agent")?;
+    let beginning = Beginning::Adoption { kept: record.kept };
+    let start = Started { record, init: handle };
+    Ok(Running { paths, name: name.clone(), start, agent, listener, log, processes, beginning, lock })
+}

@@ -1,0 +1,169 @@
+//! Output on its way from the agent to the log, or to the client of a file operation, and how far it is acknowledged.
+//!
+//! A foreground command whose client reads slower than it prints gets no further than [`MOST_UNREAD_BYTES`] ahead of it:
+//! then it waits on its pipe, and it alone. Where there is no room for the log, nothing is acknowledged and the agent is
+//! asked to send it again a little later, so that all wait.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use appcontainers::{
+    output::{NeededBy, RecordHeader},
+    process::Role,
+};
+use appcontainers_wire::{
+    ProcessId, Stream, WIRE_VERSION,
+    agent::{StreamOffset, ToAgent},
+    client::ToClient,
+};
+
+use super::Monitor;
+
+/// How far a foreground command's output may be ahead of what its client has passed on.
+const MOST_UNREAD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Before the agent is asked to send again what there was no room for.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+/// What the agent has yet to hear of its output.
+#[derive(Default)]
+pub(super) struct Acknowledgements {
+    /// Up to where each stream is in the log. A later offset replaces an earlier one that could not be told.
+    held: BTreeMap<(ProcessId, Stream), u64>,
+    /// There was no room: until then, nothing is taken.
+    retry_at: Option<Instant>,
+}
+
+impl Acknowledgements {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+}
+
+impl Monitor {
+    /// Greets an agent: from which offsets on it is to send.
+    pub(super) fn send_welcome(&mut self) -> anyhow::Result<()> {
+        let offsets = self.log.offsets();
+        let streams = self.processes.iter().filter(|(_, state)| state.direct.is_none()).flat_map(|(process, _)| {
+            let process = *process;
+            [Stream::Stdout, Stream::Stderr].into_iter().filter_map(move |stream| {
+                let offset = offsets.get(process, stream)?;
+                Some(StreamOffset { process, stream, offset })
+            })
+        });
+        let welcome = ToAgent::Welcome { wire: WIRE_VERSION, streams: streams.collect() };
+        self.agent.send(&welcome, &[])
+    }
+
+    pub(super) fn take_output(&mut self, header: RecordHeader, payload: &[u8]) -> anyhow::Result<()> {
+        let RecordHeader { process, stream, offset, .. } = header;
+        if process.0 == 0 || process >= self.journal.table().next_id() {
+            bail!("the agent sent output of process {process}, which was never started");
+        }
+        if let Some(state) = self.processes.get_mut(&process)
+            && let Some(direct) = &mut state.direct
+        {
+            let Some(client) = state.client.and_then(|id| self.clients.get_mut(&id)) else {
+                // Nobody wants it: the process goes on to its end.
+                let offset = offset.saturating_add(payload.len() as u64);
+                return self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[]);
+            };
+            let Some(news) = direct.news(stream, offset, payload) else {
+                bail!("the agent left out output of process {process} before byte {offset}");
+            };
+            if !news.is_empty() {
+                client.link.send(&ToClient::Output { stream }, news);
+            }
+            return Ok(());
+        }
+        if self.acknowledgements.retry_at.is_some() {
+            return Ok(());
+        }
+        // Of a process that is forgotten: what was acknowledged does not come again.
+        let known = self.log.offsets().get(process, stream);
+        let known = known.unwrap_or(if self.processes.contains_key(&process) { 0 } else { offset });
+        if offset > known {
+            bail!("the agent left out bytes {known} to {offset} of process {process}");
+        }
+        // What comes again after a reconnect may begin in the middle of what is there.
+        let new = &payload[usize::try_from(known - offset)?.min(payload.len())..];
+        if !new.is_empty() {
+            match self.log.append(&RecordHeader { offset: known, length: new.len() as u32, ..header }, new) {
+                Ok(()) => {}
+                Err(error) if error.is_full() => {
+                    tracing::warn!("output waits: {:#}", anyhow::Error::new(error));
+                    self.acknowledgements.retry_at = Some(Instant::now() + FULL_PAUSE);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.acknowledgements.held.insert((process, stream), known.saturating_add(new.len() as u64));
+        Ok(())
+    }
+
+    /// Asks for what there was no room for.
+    pub(super) fn retry_output(&mut self, now: Instant) -> anyhow::Result<()> {
+        match self.acknowledgements.retry_at.take_if(|at| *at <= now) {
+            Some(_) => self.send_welcome(),
+            None => Ok(()),
+        }
+    }
+
+    /// A client has passed on so much.
+    pub(super) fn passed_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
+        if let Some(state) = self.processes.get_mut(&process) {
+            state.passed_bytes = bytes;
+        }
+        self.pass_direct_on(process, bytes)
+    }
+
+    fn pass_direct_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
+        let direct = self.processes.get_mut(&process).and_then(|state| state.direct.as_mut());
+        for (stream, offset) in direct.map(|direct| direct.passed_on(bytes)).unwrap_or_default() {
+            self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[])?;
+        }
+        Ok(())
+    }
+
+    fn is_far_ahead(&self, process: ProcessId) -> bool {
+        let Some(state) = self.processes.get(&process) else { return false };
+        if state.role != Role::Foreground || state.client.is_none() {
+            return false;
+        }
+        let logged = [Stream::Stdout, Stream::Stderr].map(|stream| self.log.offsets().get(process, stream).unwrap_or(0));
+        logged.iter().sum::<u64>().saturating_sub(state.passed_bytes) > MOST_UNREAD_BYTES
+    }
+
+    /// Lets the agent go on as far as foreground readers keep up, and tells all how far the log goes.
+    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
+        let position = self.log.position();
+        // While the agent does not take them, later acknowledgements replace earlier ones here.
+        if !self.agent.is_blocked() {
+            for ((process, stream), offset) in std::mem::take(&mut self.acknowledgements.held) {
+                if self.is_far_ahead(process) {
+                    self.acknowledgements.held.insert((process, stream), offset);
+                } else {
+                    self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[])?;
+                }
+            }
+        }
+        let needed = self.clients.values().filter_map(|client| {
+            client.process.zip(client.consumed).map(|(process, position)| NeededBy { process, position })
+        });
+        match self.log.drop_oldest(&needed.collect::<Vec<_>>()) {
+            Err(error) if error.is_full() => tracing::warn!("{:#}", anyhow::Error::new(error)),
+            dropped => dropped?,
+        }
+        for client in self.clients.values_mut() {
+            if client.process.is_some() && client.told < position && !client.link.is_blocked() {
+                client.told = position;
+                client.link.send(&ToClient::Logged { position }, &[]);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! The container's processes as this monitor has them: their starts, their ends, and their being started again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use appcontainers::{
+    ProcessName,
+    process::{End, Entry, Role},
+};
+use appcontainers_wire::{
+    ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure,
+    agent::ToAgent,
+    client::ToClient,
+};
+use jiff::Timestamp;
+
+use super::{Monitor, Phase, direct::DirectOutput};
+
+/// Between HUP and KILL for a command whose client is gone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a command whose monitor has died waits for its client to come back.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Before a process is started again, the first time and at most.
+const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// A process that has run for so long did not fail at once: the pause is short again.
+const RESTART_CALM: Duration = Duration::from_secs(10);
+
+/// How many processes that have ended are remembered: children of theirs may write on.
+const MOST_ENDED: usize = 1024;
+
+const SIGHUP: u8 = 1;
+const SIGKILL: u8 = 9;
+
+/// The signals that ask for an end: 2 INT, 3 QUIT, 9 KILL, 15 TERM. HUP often asks for something else.
+const ENDING_SIGNALS: [u8; 4] = [2, 3, SIGKILL, 15];
+
+/// What a monitor knows of a process, beside what stands in the journal.
+pub(super) struct Process {
+    pub(super) role: Role,
+    /// Whom its news are for.
+    pub(super) client: Option<u64>,
+    /// A monitor before this one had it started, and the agent has yet to say what came of that.
+    is_adopted: bool,
+    /// The agent has said to this monitor how its start went.
+    heard: bool,
+    pub(super) ended: bool,
+    /// Output that goes to its client and not to the log.
+    pub(super) direct: Option<DirectOutput>,
+    /// How much of its output its client has passed on.
+    pub(super) passed_bytes: u64,
+    /// Standard input: what the agent has got, and what of that the process has taken.
+    pub(super) input_bytes: u64,
+    pub(super) taken_bytes: u64,
+    /// When it is hung up and when it is killed, if nobody comes before.
+    hang_up_at: Option<Instant>,
+    kill_at: Option<Instant>,
+    started: Instant,
+    restart_pause: Duration,
+    restart_at: Option<Instant>,
+}
+
+impl Process {
+    fn new(role: Role, client: Option<u64>) -> Self {
+        Self {
+            role,
+            client,
+            is_adopted: false,
+            heard: false,
+            ended: false,
+            direct: (role == Role::FileOperation).then(DirectOutput::default),
+            passed_bytes: 0,
+            input_bytes: 0,
+            taken_bytes: 0,
+            hang_up_at: None,
+            kill_at: None,
+            started: Instant::now(),
+            restart_pause: RESTART_PAUSE.0,
+            restart_at: None,
+        }
+    }
+
+    /// Whether this monitor knows how its start went.
+    pub(super) fn is_known(&self) -> bool {
+        self.heard || self.ended
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.hang_up_at, self.kill_at, self.restart_at].into_iter().flatten().min()
+    }
+}
+
+/// What is asked for.
+pub(super) struct Request {
+    pub(super) role: Role,
+    pub(super) client: Option<u64>,
+    pub(super) name: Option<ProcessName>,
+    pub(super) restart: RestartPolicy,
+    pub(super) instead_of: Option<ProcessId>,
+    pub(super) spec: ProcessSpec,
+}
+
+impl Request {
+    /// A process that is nobody's but its role's.
+    pub(super) fn new(role: Role, client: Option<u64>, spec: ProcessSpec) -> Self {
+        Self { role, client, name: None, restart: RestartPolicy::No, instead_of: None, spec }
+    }
+}
+
+impl Monitor {
+    /// Has the agent start a process. Gives its number, and the position of the log where its output begins at the earliest.
+    pub(super) fn spawn(&mut self, request: Request) -> anyhow::Result<(ProcessId, u64)> {
+        let Request { role, client, name, restart, instead_of, spec } = request;
+        let (process, position) = (self.journal.table().next_id(), self.log.position());
+        let (time, sent) = (Timestamp::now(), spec.clone());
+        self.note(Entry::Spawned { process, time, role, name, restart, instead_of, spec, position });
+        self.processes.insert(process, Process::new(role, client));
+        self.agent.send(&ToAgent::Spawn { process, spec: sent }, &[])?;
+        Ok((process, position))
+    }
+
+    /// Writes to the journal of processes. That there is no room for it does not end a container.
+    fn note(&mut self, entry: Entry) {
+        if let Err(error) = self.journal.append(entry) {
+            tracing::warn!("{:#}", anyhow::Error::new(error));
+        }
+    }
+
+    /// Takes over the processes that the journal of processes has of this start.
+    pub(super) fn adopt_processes(&mut self) {
+        let now = Instant::now();
+        let table = self.journal.table();
+        for record in table.records() {
+            let mut process = Process { is_adopted: true, ..Process::new(record.role, None) };
+            match record.role {
+                _ if record.ended.is_some() => {
+                    if !table.awaits_restart(record) {
+                        continue;
+                    }
+                    (process.ended, process.restart_at) = (true, Some(now + RESTART_PAUSE.0));
+                }
+                Role::Foreground => process.hang_up_at = Some(now + CLAIM_PATIENCE),
+                // Its client has no way to go on.
+                Role::FileOperation => process.kill_at = Some(now),
+                Role::Background | Role::Startup => {}
+            }
+            self.processes.insert(record.id, process);
+        }
+    }
+
+    /// Asks for those again of whose start the agent may not have heard: to it, the same twice is once.
+    pub(super) fn spawn_again(&mut self) -> anyhow::Result<()> {
+        let unheard = self.processes.iter().filter(|(_, process)| !process.is_known()).map(|(id, _)| *id);
+        for process in unheard.collect::<Vec<_>>() {
+            let record = self.journal.table().get(process).filter(|record| record.pid.is_none());
+            if let Some(spec) = record.map(|record| record.spec.clone()) {
+                self.agent.send(&ToAgent::Spawn { process, spec }, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn started(&mut self, process: ProcessId, pid: u32, input_bytes: u64, taken_bytes: u64) -> anyhow::Result<()> {
+        let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
+        if std::mem::take(&mut state.is_adopted) {
+            (state.input_bytes, state.taken_bytes) = (input_bytes.max(taken_bytes), taken_bytes);
+        }
+        let (was_heard, newly_taken) =
+            (std::mem::replace(&mut state.heard, true), taken_bytes.saturating_sub(state.taken_bytes));
+        self.give_credit(process, newly_taken);
+        if was_heard {
+            return Ok(());
+        }
+        let is_news = self.journal.table().get(process).is_some_and(|record| record.pid.is_none());
+        if is_news {
+            self.note(Entry::Started { process, pid });
+            self.tell_owner(process, &ToClient::Started { pid });
+        }
+        self.check_ready()
+    }
+
+    pub(super) fn spawn_failed(&mut self, process: ProcessId, failure: SpawnFailure) -> anyhow::Result<()> {
+        if self.phase == Phase::Starting && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup) {
+            bail!("a startup command cannot be run: {failure}");
+        }
+        let Some(state) = self.processes.remove(&process) else {
+            return self.agent.send(&ToAgent::Noted { process }, &[]);
+        };
+        let (time, position) = (Timestamp::now(), self.log.position());
+        self.note(Entry::Ended { process, time, end: End::NotStarted(failure.clone()), position });
+        self.log.forget(process);
+        self.agent.send(&ToAgent::Noted { process }, &[])?;
+        self.check_ready()?;
+        self.tell(state.client, &ToClient::SpawnFailed { failure });
+        Ok(())
+    }
+
+    pub(super) fn exited(&mut self, process: ProcessId, status: ExitStatus) -> anyhow::Result<()> {
+        // Output before it was refused: it all comes again.
+        if self.acknowledgements.retry_at().is_some() {
+            return Ok(());
+        }
+        let Some(state) = self.processes.get_mut(&process) else {
+            return self.agent.send(&ToAgent::Noted { process }, &[]);
+        };
+        (state.kill_at, state.hang_up_at) = (None, None);
+        // Children may hold its pipes and write on, so the streams stay known for a while.
+        if !std::mem::replace(&mut state.ended, true) {
+            let (time, position) = (Timestamp::now(), self.log.position());
+            let end = End::Exited(status);
+            self.note(Entry::Ended { process, time, end, position });
+            // That it was the last one out comes first: then its client waits for the container's end.
+            self.check_ready()?;
+            self.tell_owner(process, &ToClient::Exited { status, position });
+            self.plan_restart(process);
+            self.forget_oldest();
+        }
+        self.agent.send(&ToAgent::Noted { process }, &[])
+    }
+
+    fn plan_restart(&mut self, process: ProcessId) {
+        let table = self.journal.table();
+        let awaits = table.get(process).is_some_and(|record| table.awaits_restart(record));
+        if let Some(state) = self.processes.get_mut(&process).filter(|_| awaits) {
+            if state.started.elapsed() >= RESTART_CALM {
+                state.restart_pause = RESTART_PAUSE.0;
+            }
+            state.restart_at = Some(Instant::now() + state.restart_pause);
+        }
+    }
+
+    fn restart(&mut self, ended: ProcessId) -> anyhow::Result<()> {
+        if matches!(self.phase, Phase::Stopping(_)) {
+            return Ok(());
+        }
+        let pause = self.processes.get(&ended).map_or(RESTART_PAUSE.0, |state| state.restart_pause);
+        let Some(record) = self.journal.table().get(ended).cloned() else { return Ok(()) };
+        let request = Request {
+            name: record.name,
+            restart: record.restart,
+            instead_of: Some(ended),
+            ..Request::new(record.role, None, record.spec)
+        };
+        let (process, _) = self.spawn(request)?;
+        if let Some(state) = self.processes.get_mut(&process) {
+            state.restart_pause = (2 * pause).min(RESTART_PAUSE.1);
+        }
+        Ok(())
+    }
+
+    /// Forgets those that ended first, when they are many.
+    fn forget_oldest(&mut self) {
+        let ended = self.processes.iter().filter(|(_, process)| process.ended && process.restart_at.is_none());
+        let ended: Vec<_> = ended.map(|(id, _)| *id).collect();
+        for id in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
+            self.processes.remove(id);
+            self.log.forget(*id);
+        }
+    }
+
+    pub(super) fn tick_processes(&mut self, now: Instant) -> anyhow::Result<()> {
+        let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        let (mut hang_up, mut kill, mut restart) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, process) in &mut self.processes {
+            for (at, due) in [
+                (&mut process.hang_up_at, &mut hang_up),
+                (&mut process.kill_at, &mut kill),
+                (&mut process.restart_at, &mut restart),
+            ] {
+                if is_due(at) {
+                    due.push(*id);
+                }
+            }
+        }
+        for process in hang_up {
+            self.orphaned(process)?;
+        }
+        for process in kill {
+            self.agent.send(&ToAgent::Signal { process, signal: SIGKILL }, &[])?;
+        }
+        for process in restart {
+            self.restart(process)?;
+        }
+        Ok(())
+    }
+
+    /// A foreground command's client is gone.
+    pub(super) fn orphaned(&mut self, process: ProcessId) -> anyhow::Result<()> {
+        self.log.release(process);
+        let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
+        state.client = None;
+        if !state.ended && matches!(state.role, Role::Foreground | Role::FileOperation) {
+            state.kill_at = Some(Instant::now() + ORPHAN_GRACE);
+            self.agent.send(&ToAgent::Signal { process, signal: SIGHUP }, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal that somebody asked for; why it can't be sent, if so.
+    pub(super) fn signal(&mut self, process: ProcessId, signal: u8) -> anyhow::Result<Result<(), String>> {
+        let table = self.journal.table();
+        let Some(record) = table.get(process) else { return Ok(Err(format!("there is no process {process}"))) };
+        let (awaits_restart, has_ended) = (table.awaits_restart(record), record.ended.is_some());
+        if ENDING_SIGNALS.contains(&signal) && record.restart != RestartPolicy::No {
+            self.note(Entry::EndWanted { process });
+        }
+        if has_ended && awaits_restart {
+            if let Some(state) = self.processes.get_mut(&process) {
+                state.restart_at = None;
+            }
+            return Ok(Ok(()));
+        }
+        if has_ended {
+            return Ok(Err(format!("process {process} has ended")));
+        }
+        self.agent.send(&ToAgent::Signal { process, signal }, &[])?;
+        Ok(Ok(()))
+    }
+
+    /// Gives a foreground command, whose monitor has died, to its client that has come back.
+    pub(super) fn claim(&mut self, client: u64, process: ProcessId) -> Result<(), String> {
+        let record = self.journal.table().get(process).filter(|record| record.role == Role::Foreground);
+        let record = record.ok_or_else(|| format!("there is no foreground command {process}"))?;
+        let (position, ended) = (record.position, record.ended.clone());
+        let state = self.processes.get_mut(&process);
+        if state.as_ref().is_some_and(|state| state.client.is_some()) {
+            return Err(format!("process {process} has a client"));
+        }
+        let (mut input_bytes, mut taken_bytes) = (u64::MAX, u64::MAX);
+        if let Some(state) = state {
+            (state.client, state.hang_up_at, state.kill_at) = (Some(client), None, None);
+            (input_bytes, taken_bytes) = (state.input_bytes, state.taken_bytes);
+        }
+        let Some(client) = self.clients.get_mut(&client) else { return Ok(()) };
+        (client.process, client.told, client.consumed) = (Some(process), position, Some(position));
+        client.link.send(&ToClient::Claimed { position, input_bytes, taken_bytes }, &[]);
+        match ended.map(|ended| (ended.end, ended.position)) {
+            Some((End::Exited(status), position)) => client.link.send(&ToClient::Exited { status, position }, &[]),
+            Some((End::NotStarted(failure), _)) => client.link.send(&ToClient::SpawnFailed { failure }, &[]),
+            Some((End::Lost, _)) => client.link.send(&ToClient::Stopped, &[]),
+            None => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Starting a container.
+
+use anyhow::Context as _;
+use appcontainers::{
+    Paths,
+    container::{ContainerRecord, startup_specs},
+    network::{self, HostNetwork, ReservationError, Reservations},
+    output::LogWriter,
+    process::ProcessJournal,
+    runtime::{self, AGENT_SOCKET_DIR, StartMode},
+};
+
+use crate::{
+    agent_link::AgentLink,
+    arguments::RunArguments,
+    monitor::Beginning,
+    run::{Running, listen, lock},
+};
+
+/// Starts the container. Only for a process with one thread.
+pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
+    let name = &arguments.name;
+    let paths = Paths::from_env();
+    let lock = lock(&paths, name)?;
+    let container = ContainerRecord::load(&paths, name)?
+        .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
+    let reservations = Reservations::read(&paths)?;
+    let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let settings = reservations.settings();
+    // Before anything runs whose output would have no place.
+    let log = LogWriter::open(&paths.container_log(name))?;
+    let processes = ProcessJournal::begin(&paths.container(name))?;
+    let directory = paths.container_run(name);
+    let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    if mode == StartMode::Full {
+        HostNetwork::ensure(&paths)?;
+        // The host's end of the last start may still be on its way out, and with it a route to this address.
+        network::delete_route(reservation.ip)?;
+    }
+    let own_program = std::env::current_exe()?;
+    let kept = arguments.startup;
+    let starting = runtime::begin(&paths, &container, &reservation, settings, mode, kept, &own_program)?;
+    // From here on threads are fine: liblxc works in a child that was forked before.
+    let owner = reservation.id_range.map_or(0, |range| range.base());
+    let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
+    let listener = listen(&directory)?;
+    let start = starting.wait(&paths)?;
+    agent.expect(start.record.init.context("the container's init ended at once")?.pid);
+    let beginning =
+        if arguments.startup { Beginning::Startup(startup_specs(&container.config)) } else { Beginning::ForCommands };
+    Ok(Running { paths, name: name.clone(), start, agent, listener, log, processes, beginning, lock })
+}
