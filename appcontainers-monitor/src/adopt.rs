@@ -1,6 +1,8 @@
 //! Adopting a container that runs and whose monitor has died: taking its place at the sockets, with the log and the journal
 //! of processes as it left them. The agent connects again, and says what has happened since.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use appcontainers::{
     ContainerName, Paths,
@@ -17,11 +19,14 @@ use crate::{
     run::{Running, listen, lock},
 };
 
+/// How long the kernel may take to end a monitor that was killed.
+const PREDECESSOR_END: Duration = Duration::from_millis(200);
+
 /// Takes a running container over.
 pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let paths = Paths::from_env();
     // Whoever holds it is the container's monitor.
-    let lock = lock(&paths, name)?;
+    let lock = lock(&paths, name, PREDECESSOR_END)?;
     let record = StartRecord::load(&paths, name)?.filter(|record| record.status() == Status::Running);
     let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
         bail!("container {name} does not run");

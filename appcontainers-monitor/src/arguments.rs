@@ -96,7 +96,15 @@ mod tests {
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))
         );
-        for bad in [&[][..], &["run"], &["run", "../x"], &["run", "a", "b"], &["adopt"], &["adopt", "a", "b"], &["reap", "web", "1"]] {
+        for bad in [
+            &[][..],
+            &["run"],
+            &["run", "../x"],
+            &["run", "a", "b"],
+            &["adopt"],
+            &["adopt", "a", "b"],
+            &["reap", "web", "1"],
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -27,9 +27,6 @@ use crate::{
     monitor::{Beginning, Monitor},
 };
 
-/// How long the monitor of the start before may take to end what it writes to the log.
-const PREDECESSOR_END: Duration = Duration::from_secs(10);
-
 /// Far more than a monitor of many clients needs.
 const MOST_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 
@@ -123,11 +120,11 @@ fn limit_resources() -> anyhow::Result<()> {
 }
 
 /// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
-pub(crate) fn lock(paths: &Paths, name: &ContainerName) -> anyhow::Result<File> {
+pub(crate) fn lock(paths: &Paths, name: &ContainerName, patience: Duration) -> anyhow::Result<File> {
     let path = paths.monitor_lock(name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let until = Instant::now() + PREDECESSOR_END;
+    let until = Instant::now() + patience;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),

@@ -1,5 +1,7 @@
 //! Starting a container.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use appcontainers::{
     Paths,
@@ -17,11 +19,14 @@ use crate::{
     run::{Running, listen, lock},
 };
 
+/// How long the monitor of the start before may take to end what it writes to the log.
+const PREDECESSOR_END: Duration = Duration::from_secs(10);
+
 /// Starts the container. Only for a process with one thread.
 pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let name = &arguments.name;
     let paths = Paths::from_env();
-    let lock = lock(&paths, name)?;
+    let lock = lock(&paths, name, PREDECESSOR_END)?;
     let container = ContainerRecord::load(&paths, name)?
         .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;
     let reservations = Reservations::read(&paths)?;

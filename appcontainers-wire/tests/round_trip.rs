@@ -73,10 +73,8 @@ prop_compose! {
 fn from_agent() -> impl Strategy<Value = FromAgent> {
     prop_oneof![
         any::<(u32, String)>().prop_map(|(wire, version)| FromAgent::Hello { wire, version }),
-        (process(), any::<(u32, u64)>()).prop_map(|(process, (pid, input_bytes))| FromAgent::Started {
-            process,
-            pid,
-            input_bytes
+        (process(), any::<(u32, u64, u64)>()).prop_map(|(process, (pid, input_bytes, taken_bytes))| {
+            FromAgent::Started { process, pid, input_bytes, taken_bytes }
         }),
         (process(), failure()).prop_map(|(process, failure)| FromAgent::SpawnFailed { process, failure }),
         (position(), any::<u64>()).prop_map(|(StreamOffset { process, stream, offset }, time_ns)| FromAgent::Output {

@@ -2,11 +2,7 @@
 
 use anyhow::bail;
 use appcontainers::{output::RecordHeader, process::Role};
-use appcontainers_wire::{
-    ProcessId, WIRE_VERSION,
-    agent::FromAgent,
-    client::ToClient,
-};
+use appcontainers_wire::{ProcessId, WIRE_VERSION, agent::FromAgent, client::ToClient};
 
 use super::{Monitor, Phase, processes::Request};
 

@@ -191,7 +191,8 @@ impl Monitor {
 
     fn stop_if_last_out(&mut self) -> anyhow::Result<()> {
         // Whether it came first or later: a foreground command holds the container. Others do not.
-        let holds = |process: &Process| matches!(process.role, Role::Foreground | Role::FileOperation) && !process.ended;
+        let holds =
+            |process: &Process| matches!(process.role, Role::Foreground | Role::FileOperation) && !process.ended;
         let may_ask = |client: &Client| client.process.is_none();
         if self.until_last_out
             && self.phase == Phase::Ready

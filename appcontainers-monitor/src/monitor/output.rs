@@ -134,7 +134,8 @@ impl Monitor {
         if state.role != Role::Foreground || state.client.is_none() {
             return false;
         }
-        let logged = [Stream::Stdout, Stream::Stderr].map(|stream| self.log.offsets().get(process, stream).unwrap_or(0));
+        let logged =
+            [Stream::Stdout, Stream::Stderr].map(|stream| self.log.offsets().get(process, stream).unwrap_or(0));
         logged.iter().sum::<u64>().saturating_sub(state.passed_bytes) > MOST_UNREAD_BYTES
     }
 

@@ -8,9 +8,7 @@ use appcontainers::{
     process::{End, Entry, Role},
 };
 use appcontainers_wire::{
-    ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure,
-    agent::ToAgent,
-    client::ToClient,
+    ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure, agent::ToAgent, client::ToClient,
 };
 use jiff::Timestamp;
 
@@ -162,7 +160,13 @@ impl Monitor {
         Ok(())
     }
 
-    pub(super) fn started(&mut self, process: ProcessId, pid: u32, input_bytes: u64, taken_bytes: u64) -> anyhow::Result<()> {
+    pub(super) fn started(
+        &mut self,
+        process: ProcessId,
+        pid: u32,
+        input_bytes: u64,
+        taken_bytes: u64,
+    ) -> anyhow::Result<()> {
         let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
         if std::mem::take(&mut state.is_adopted) {
             (state.input_bytes, state.taken_bytes) = (input_bytes.max(taken_bytes), taken_bytes);
@@ -182,7 +186,9 @@ impl Monitor {
     }
 
     pub(super) fn spawn_failed(&mut self, process: ProcessId, failure: SpawnFailure) -> anyhow::Result<()> {
-        if self.phase == Phase::Starting && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup) {
+        if self.phase == Phase::Starting
+            && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup)
+        {
             bail!("a startup command cannot be run: {failure}");
         }
         let Some(state) = self.processes.remove(&process) else {

@@ -12,7 +12,7 @@ use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
     error::io_error,
-    process::{Connection, ConnectionError, RunError, RunStreams, follow},
+    process::{Connection, ConnectionError, Follower, RunError, RunStreams},
     runtime::{RuntimeError, StartMode, Status},
     state::ContainerLock,
 };
@@ -95,7 +95,8 @@ impl Container {
             stderr: Some(said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?),
             signals: None,
         };
-        match follow(connection, accepted, log, streams) {
+        let followed = Follower::begin(accepted, log, streams);
+        match followed.and_then(|mut follower| follower.follow(connection)) {
             Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
             followed => followed.map_err(|error| self.run_error(error)),
         }

@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// How long a start may take until the agent has answered: long, for hosts under load.
-pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long it is tried to get a monitor for a container whose monitor has died.
+const ADOPTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The host's programs that liblxc calls. `newuidmap` is not among them on purpose: without it, liblxc writes the
 /// id maps itself, which saves 4 to 6 ms.
@@ -44,37 +47,75 @@ pub(super) fn spawn(
     create_directory(&directory, 0o711).map_err(host_error("create", &directory))?;
     let log = directory.join(LOG);
     let stderr = File::create(&log).map_err(host_error("create", &log))?;
+    let mut words = vec!["run"];
+    if mode == StartMode::Files {
+        words.push("--files");
+    }
+    if startup {
+        words.push("--startup");
+    }
+    launch(paths, name, &words, lock.share()?.into(), stderr)
+}
+
+/// Starts the monitor's program; the connection is its first client's.
+fn launch(
+    paths: &Paths,
+    name: &ContainerName,
+    words: &[&str],
+    stdout: Stdio,
+    stderr: File,
+) -> Result<Connection, RuntimeError> {
     let of_monitor = |source| RuntimeError::Monitor { name: name.clone(), source };
     let (connection, monitors_end) = Connection::pair().map_err(of_monitor)?;
     let program = programs::monitor()?;
     let mut command = Command::new(&program);
-    command.arg("run");
-    if mode == StartMode::Files {
-        command.arg("--files");
-    }
-    if startup {
-        command.arg("--startup");
-    }
-    command.arg(name.as_str()).env_clear().env("PATH", MONITOR_PATH);
+    command.args(words).arg(name.as_str()).env_clear().env("PATH", MONITOR_PATH);
     command.env("APPC_ROOT", paths.root()).env("APPC_RUN", paths.run());
     for passed in ["APPC_LIBEXEC", "APPC_LOG"] {
         if let Some(value) = std::env::var_os(passed) {
             command.env(passed, value);
         }
     }
-    command.current_dir("/").stdin(monitors_end).stdout(Stdio::from(lock.share()?)).stderr(stderr);
+    command.current_dir("/").stdin(monitors_end).stdout(stdout).stderr(stderr);
     // It goes on in a child of its own at once, so this wait is short.
     let status = command.status().map_err(host_error("run", &program))?;
     if !status.success() {
-        let said = last_words(&log).unwrap_or_else(|| format!("{} ended with {status}", program.display()));
+        let said = last_words(&paths.container_run(name).join(LOG));
+        let said = said.unwrap_or_else(|| format!("{} ended with {status}", program.display()));
         return Err(RuntimeError::NotStarted { name: name.clone(), said });
     }
     Ok(connection)
 }
 
-/// A connection to the monitor of a container that runs.
+/// A connection to the monitor of a container that runs. If that monitor has died, another one adopts the container first.
 pub(super) fn connect(paths: &Paths, name: &ContainerName) -> Result<Connection, RuntimeError> {
-    Connection::open(&paths.container_run(name)).map_err(|source| RuntimeError::Monitor { name: name.clone(), source })
+    let until = Instant::now() + ADOPTION_TIMEOUT;
+    loop {
+        let source = match Connection::open(&paths.container_run(name)) {
+            Ok(connection) => return Ok(connection),
+            Err(source) => source,
+        };
+        if runtime::status(paths, name)? != Status::Running {
+            return Err(RuntimeError::Monitor { name: name.clone(), source });
+        }
+        if let Err(error) = adopt(paths, name)
+            && Instant::now() >= until
+        {
+            return Err(error);
+        }
+    }
+}
+
+/// Has a new monitor take over a container that runs. Of several at once, one gets it and the others fail.
+fn adopt(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
+    let log = paths.container_run(name).join(LOG);
+    let stderr = File::options().append(true).create(true).open(&log).map_err(host_error("open", &log))?;
+    let mut connection = launch(paths, name, &["adopt"], Stdio::null(), stderr)?;
+    match connection.wait_ready(READY_TIMEOUT) {
+        Ok(()) => Ok(()),
+        Err(ConnectionError::Refused(said)) => Err(RuntimeError::NotAdopted { name: name.clone(), said }),
+        Err(source) => Err(RuntimeError::Monitor { name: name.clone(), source }),
+    }
 }
 
 /// Waits until the monitor says that the container runs; after a failed start, clears up.

@@ -6,8 +6,8 @@ use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
     output::ForegroundReader,
-    process::{Command, Connection, ConnectionError, RunError, RunStreams, follow},
-    runtime::{RuntimeError, StartMode, Status},
+    process::{Command, Connection, ConnectionError, Follower, RunError, RunStreams},
+    runtime::{self, RuntimeError, StartMode, Status},
 };
 
 impl Container {
@@ -23,10 +23,37 @@ impl Container {
         // Opened before the command can end: an ephemeral container may be gone the moment after.
         let log = self.open_log()?;
         let (mut connection, accepted) = self.begin_run(spec)?;
-        match follow(&mut connection, accepted, log, streams) {
+        let followed = Follower::begin(accepted, log, streams);
+        let followed = followed.and_then(|mut follower| self.follow(&mut connection, &mut follower));
+        match followed {
             Ok(status) => Ok(status),
             Err(RunError::NotStarted(failure)) => Err(Error::NotStarted { name: self.name.clone(), failure }),
             Err(error) => Err(self.run_error(error)),
+        }
+    }
+
+    /// Follows a command to its end, also past the end of a monitor.
+    fn follow(&self, connection: &mut Connection, follower: &mut Follower) -> Result<ExitStatus, RunError> {
+        loop {
+            match follower.follow(connection) {
+                Err(RunError::Connection(ConnectionError::Ended)) => {}
+                followed => return followed,
+            }
+            *connection = match monitor::connect(&self.paths, &self.name) {
+                Ok(adopted) => adopted,
+                Err(error)
+                    if runtime::status(&self.paths, &self.name).is_ok_and(|status| status == Status::Running) =>
+                {
+                    return Err(RunError::NotAdopted { said: error.to_string() });
+                }
+                // The container is gone with its monitor.
+                Err(_) => return follower.finish(connection),
+            };
+            match follower.claim(connection, monitor::READY_TIMEOUT) {
+                // That one has died as well.
+                Ok(()) | Err(RunError::Connection(ConnectionError::Ended)) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use appcontainers_wire::{ProcessId, Stream};
@@ -50,8 +50,14 @@ impl ForegroundReader {
         self.log.position()
     }
 
-    /// The process's next record before `end`, a position up to which the log is known to be written.
-    pub fn next(&mut self, end: u64) -> Result<Option<Record<'_>>, LogError> {
+    /// The directory of the container whose log this is, also when it is removed.
+    pub(crate) fn container_directory(&self) -> PathBuf {
+        self.log.directory().join("..")
+    }
+
+    /// The process's next record before `end`, a position up to which the log is known to be written; without one, the
+    /// next that is whole.
+    pub fn next(&mut self, end: Option<u64>) -> Result<Option<Record<'_>>, LogError> {
         let header = loop {
             let found = if self.from_held { self.next_held()? } else { self.next_in_log(end)? };
             match found {
@@ -80,8 +86,8 @@ impl ForegroundReader {
         is_news
     }
 
-    fn next_in_log(&mut self, end: u64) -> Result<Found, LogError> {
-        match self.log.advance(Some(end)) {
+    fn next_in_log(&mut self, end: Option<u64>) -> Result<Found, LogError> {
+        match self.log.advance(end) {
             Ok(header) => Ok(header.map_or(Found::End, Found::Record)),
             Err(error @ LogError::NoRecord { .. }) => {
                 if self.held.is_none() {

@@ -23,8 +23,8 @@
 //! Two kinds of readers: a foreground command's ([`ForegroundReader`]) gets every byte of its process, whatever else the log
 //! drops; a watcher's ([`LogReader`]) holds up nothing, and may find that the oldest is gone.
 
-pub(crate) mod gone;
 mod foreground;
+pub(crate) mod gone;
 mod held;
 mod offsets;
 mod reader;

@@ -315,13 +315,13 @@ mod tests {
             // It stands still for long, then reads a little, then for long again.
             if matches!(round, 150..155 | 300) {
                 for _ in 0..60 {
-                    let Some(record) = reader.next(writer.position()).unwrap() else { break };
+                    let Some(record) = reader.next(Some(writer.position())).unwrap() else { break };
                     got.extend_from_slice(record.payload);
                 }
                 position = reader.position();
             }
         }
-        while let Some(record) = reader.next(writer.position()).unwrap() {
+        while let Some(record) = reader.next(Some(writer.position())).unwrap() {
             got.extend_from_slice(record.payload);
         }
         assert!(got == expected, "{} of {} bytes", got.len(), expected.len());
@@ -350,7 +350,7 @@ mod tests {
         let mut writer = LogWriter::with_limit(place.path(), limit).unwrap();
         fill(&mut writer);
         assert_eq!(writer.first_position(), 0, "dropped what a reader had not read");
-        assert_eq!(slow.next(end).unwrap().unwrap().payload, b"hello");
+        assert_eq!(slow.next(Some(end)).unwrap().unwrap().payload, b"hello");
         drop(slow);
         fill(&mut writer);
         assert!(writer.first_position() > 0);

@@ -2,15 +2,18 @@
 
 mod command;
 mod connection;
+mod error;
+mod follower;
+mod input;
 mod journal;
 mod passing;
-mod run;
 mod streams;
 mod table;
 
 pub use command::Command;
 pub use connection::{Connection, ConnectionError};
+pub use error::RunError;
+pub use follower::Follower;
 pub use journal::{ProcessJournal, ProcessJournalError, journal_path, read_processes};
-pub use run::{RunError, follow};
 pub use streams::RunStreams;
 pub use table::{End, Ended, Entry, InvalidProcessRef, ProcessRecord, ProcessRef, ProcessTable, Role};

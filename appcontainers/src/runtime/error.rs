@@ -98,6 +98,16 @@ pub enum RuntimeError {
         /// The monitor's words.
         said: String,
     },
+    /// The container's monitor has died, and no other one could take its place.
+    #[error(
+        "cannot take over container {name}, whose monitor has died: {said}; `appc restart {name}` ends it and starts it again"
+    )]
+    NotAdopted {
+        /// The container.
+        name: ContainerName,
+        /// The new monitor's words.
+        said: String,
+    },
     /// The container did not end.
     #[error("container {name} did not stop within {} s; `appc rm -f` kills it", waited.as_secs())]
     NotStopped {

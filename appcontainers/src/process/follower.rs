@@ -1,22 +1,21 @@
 //! Follows one foreground command: its input, its output, its end.
 
-use std::{
-    io::{self, Read},
-};
+use std::time::Duration;
 
 use appcontainers_wire::{
-    ExitStatus, ProcessId, SpawnFailure, Stream,
-    agent::{CHUNK_BYTES, OUTPUT_WINDOW_BYTES},
+    ExitStatus, ProcessId, SpawnFailure,
+    agent::OUTPUT_WINDOW_BYTES,
     client::{FromClient, ToClient},
 };
 use rustix::event::{PollFd, PollFlags};
 
 use super::{
-    Connection, ConnectionError,
-    RunStreams,
+    Connection, ConnectionError, End, RunError, RunStreams,
+    input::Input,
     passing::{pass_signals_on, tell},
+    read_processes,
 };
-use crate::output::{ForegroundReader, LogError};
+use crate::output::ForegroundReader;
 
 /// How often the monitor hears how far the log was read, in bytes.
 const CONSUMED_STEP_BYTES: u64 = 4 * 1024 * 1024;
@@ -24,82 +23,13 @@ const CONSUMED_STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// How often it hears how much was passed on of output that it sends itself: within the agent's window.
 const DIRECT_STEP_BYTES: u64 = OUTPUT_WINDOW_BYTES / 4;
 
-/// Why a foreground command's end is not known.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The command was not started.
-    #[error("{0}")]
-    NotStarted(SpawnFailure),
-    /// The container ended before the command's end was known.
-    #[error("the container stopped while the command ran")]
-    ContainerStopped,
-    /// The monitor was lost.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    /// The output can't be read back.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The command's output can't be written where the caller wants it.
-    #[error("cannot pass the command's {stream:?} on")]
-    Output {
-        /// Which stream.
-        stream: Stream,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Standard input can't be read, or waiting failed.
-    #[error("cannot read the command's standard input")]
-    Input(#[source] io::Error),
-}
-
-/// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]) until it has ended and all its
-/// output, read from `log` (opened before the command was asked for), is passed on.
-pub fn follow(
-    connection: &mut Connection,
-    (process, position): (ProcessId, u64),
-    mut log: ForegroundReader,
+/// Follows a command that the monitor has accepted (see [`Connection::wait_accepted`]).
+#[derive(Debug)]
+pub struct Follower {
     streams: RunStreams,
-) -> Result<ExitStatus, RunError> {
-    log.begin(process, position)?;
-    let mut follower = Follower {
-        connection,
-        streams,
-        log,
-        credit: 0,
-        logged: position,
-        told: position,
-        told_bytes: 0,
-        passed_bytes: 0,
-        ended: None,
-        not_started: None,
-        stopping: false,
-        over: None,
-    };
-    loop {
-        while let Some((message, payload)) = follower.connection.pending()? {
-            follower.take(message, &payload)?;
-        }
-        // Whatever has happened: what is in the log is passed on first.
-        follower.pass_output_on()?;
-        if (!follower.stopping || follower.over.is_some())
-            && let Some(outcome) = follower.outcome()
-        {
-            return outcome;
-        }
-        if let Some(error) = follower.over {
-            return Err(error);
-        }
-        follower.wait()?;
-    }
-}
-
-struct Follower<'a> {
-    connection: &'a mut Connection,
-    streams: RunStreams,
+    process: ProcessId,
     log: ForegroundReader,
-    credit: u64,
+    input: Input,
     logged: u64,
     /// What the monitor has heard of it: the position in the log, and the bytes passed on.
     told: u64,
@@ -113,7 +43,81 @@ struct Follower<'a> {
     over: Option<RunError>,
 }
 
-impl Follower<'_> {
+impl Follower {
+    /// Begins to follow a command; `log` was opened before it was asked for.
+    pub fn begin(
+        (process, position): (ProcessId, u64),
+        mut log: ForegroundReader,
+        streams: RunStreams,
+    ) -> Result<Self, RunError> {
+        log.begin(process, position)?;
+        Ok(Self {
+            streams,
+            process,
+            log,
+            input: Input::default(),
+            logged: position,
+            told: position,
+            told_bytes: 0,
+            passed_bytes: 0,
+            ended: None,
+            not_started: None,
+            stopping: false,
+            over: None,
+        })
+    }
+
+    /// Follows the command until it has ended and all its output is passed on. After [`ConnectionError::Ended`] it can be
+    /// gone on with over another connection, see [`Follower::claim`].
+    pub fn follow(&mut self, connection: &mut Connection) -> Result<ExitStatus, RunError> {
+        loop {
+            while let Some((message, payload)) = connection.pending()? {
+                self.take(message, &payload, connection)?;
+            }
+            // Whatever has happened: what is in the log is passed on first.
+            self.pass_output_on(connection)?;
+            if (!self.stopping || self.over.is_some())
+                && let Some(outcome) = self.outcome()
+            {
+                return outcome;
+            }
+            if let Some(error) = self.over.take() {
+                return Err(error);
+            }
+            self.wait(connection)?;
+        }
+    }
+
+    /// Asks the monitor that has adopted the container for this command, and sends again what of its input was lost.
+    pub fn claim(&mut self, connection: &mut Connection, timeout: Duration) -> Result<(), RunError> {
+        connection.send(&FromClient::Claim { process: self.process }, &[])?;
+        loop {
+            match connection.receive(timeout)? {
+                ToClient::Claimed { input_bytes, taken_bytes, .. } => {
+                    (self.told, self.told_bytes, self.stopping) = (0, 0, false);
+                    self.tell_consumed(connection)?;
+                    return self.input.send_again(connection, input_bytes, taken_bytes);
+                }
+                ToClient::Stopped => return Err(RunError::ContainerStopped),
+                _ => {}
+            }
+        }
+    }
+
+    /// The container has ended without a monitor: passes on what of the output is in the log. How the command ended, if
+    /// that was noted.
+    pub fn finish(&mut self, connection: &mut Connection) -> Result<ExitStatus, RunError> {
+        while let Some(record) = self.log.next(None)? {
+            self.streams.pass_on(record.header.stream, record.payload, connection)?;
+        }
+        let table = read_processes(&self.log.container_directory())?;
+        match table.get(self.process).and_then(|record| record.ended.as_ref()).map(|ended| &ended.end) {
+            Some(End::Exited(status)) => Ok(*status),
+            Some(End::NotStarted(failure)) => Err(RunError::NotStarted(failure.clone())),
+            Some(End::Lost) | None => Err(RunError::ContainerStopped),
+        }
+    }
+
     /// How the command ended, once all its output is passed on.
     fn outcome(&self) -> Option<Result<ExitStatus, RunError>> {
         if let Some(failure) = &self.not_started {
@@ -123,7 +127,7 @@ impl Follower<'_> {
         (self.log.position() >= position).then_some(Ok(status))
     }
 
-    fn take(&mut self, message: ToClient, payload: &[u8]) -> Result<(), RunError> {
+    fn take(&mut self, message: ToClient, payload: &[u8], connection: &mut Connection) -> Result<(), RunError> {
         match message {
             ToClient::Ready { .. }
             | ToClient::Accepted { .. }
@@ -136,48 +140,48 @@ impl Follower<'_> {
             ToClient::Failed { message } => self.over = Some(ConnectionError::Refused(message).into()),
             ToClient::SpawnFailed { failure } => self.not_started = Some(failure),
             ToClient::Logged { position } => self.logged = position,
-            ToClient::StdinCredit { bytes } => self.credit = self.credit.saturating_add(bytes),
+            ToClient::StdinCredit { bytes } => self.input.credited(bytes),
             ToClient::Exited { status, position } => {
                 self.logged = self.logged.max(position);
                 self.ended = Some((status, position));
             }
             ToClient::Stopped => self.over = Some(RunError::ContainerStopped),
             ToClient::Output { stream } => {
-                self.streams.pass_on(stream, payload, self.connection)?;
+                self.streams.pass_on(stream, payload, connection)?;
                 self.passed_bytes += payload.len() as u64;
                 if self.passed_bytes - self.told_bytes >= DIRECT_STEP_BYTES {
-                    self.tell_consumed()?;
+                    self.tell_consumed(connection)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn pass_output_on(&mut self) -> Result<(), RunError> {
-        while let Some(record) = self.log.next(self.logged)? {
-            self.streams.pass_on(record.header.stream, record.payload, self.connection)?;
+    fn pass_output_on(&mut self, connection: &mut Connection) -> Result<(), RunError> {
+        while let Some(record) = self.log.next(Some(self.logged))? {
+            self.streams.pass_on(record.header.stream, record.payload, connection)?;
             self.passed_bytes += record.payload.len() as u64;
             if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
-                self.tell_consumed()?;
+                self.tell_consumed(connection)?;
             }
         }
         if self.log.position() - self.told >= CONSUMED_STEP_BYTES {
-            self.tell_consumed()?;
+            self.tell_consumed(connection)?;
         }
         Ok(())
     }
 
-    fn tell_consumed(&mut self) -> Result<(), RunError> {
+    fn tell_consumed(&mut self, connection: &mut Connection) -> Result<(), RunError> {
         (self.told, self.told_bytes) = (self.log.position(), self.passed_bytes);
         let consumed = FromClient::Consumed { position: self.told, passed_bytes: self.passed_bytes };
-        tell(self.connection, &consumed, &[])
+        tell(connection, &consumed, &[])
     }
 
     /// Waits for the monitor, for input that may be sent, or for a signal, and takes it.
-    fn wait(&mut self) -> Result<(), RunError> {
-        let (connection, input, signal) = {
-            let mut fds = vec![PollFd::new(&*self.connection, PollFlags::IN)];
-            let stdin = self.streams.stdin.as_ref().filter(|_| self.credit > 0);
+    fn wait(&mut self, connection: &mut Connection) -> Result<(), RunError> {
+        let (message, input, signal) = {
+            let mut fds = vec![PollFd::new(&*connection, PollFlags::IN)];
+            let stdin = self.streams.stdin.as_ref().filter(|_| self.input.credit() > 0);
             let input_at = stdin.map(|stdin| {
                 fds.push(PollFd::new(stdin, PollFlags::IN));
                 fds.len() - 1
@@ -193,35 +197,17 @@ impl Follower<'_> {
             let is_ready = |at: usize| !fds[at].revents().is_empty();
             (is_ready(0), input_at.is_some_and(is_ready), signal_at.is_some_and(is_ready))
         };
-        if connection {
-            match self.connection.read_more() {
+        if message {
+            match connection.read_more() {
                 Err(ConnectionError::Ended) => self.over = Some(ConnectionError::Ended.into()),
                 read => read?,
             }
         }
         if input {
-            self.pass_input_on()?;
+            self.input.pass_on(&mut self.streams.stdin, connection)?;
         }
         if signal {
-            pass_signals_on(&mut self.streams.signals, self.connection)?;
-        }
-        Ok(())
-    }
-
-    fn pass_input_on(&mut self) -> Result<(), RunError> {
-        let Some(stdin) = &mut self.streams.stdin else { return Ok(()) };
-        let mut buffer = vec![0; CHUNK_BYTES.min(self.credit as usize)];
-        match stdin.read(&mut buffer) {
-            Ok(0) => {
-                self.streams.stdin = None;
-                tell(self.connection, &FromClient::StdinClose, &[])?;
-            }
-            Ok(read) => {
-                self.credit -= read as u64;
-                tell(self.connection, &FromClient::Stdin, &buffer[..read])?;
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-            Err(error) => return Err(RunError::Input(error)),
+            pass_signals_on(&mut self.streams.signals, connection)?;
         }
         Ok(())
     }
@@ -229,9 +215,12 @@ impl Follower<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, os::unix::net::UnixStream};
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream,
+    };
 
-    use appcontainers_wire::{encode, frame};
+    use appcontainers_wire::{Stream, encode, frame};
 
     use super::*;
     use crate::output::{LogWriter, RecordHeader};
@@ -259,14 +248,11 @@ mod tests {
         stdin.write_all(b"input that nobody takes").unwrap();
         std::io::Seek::rewind(&mut stdin).unwrap();
         let mut stdout = tempfile::tempfile().unwrap();
-        let streams = RunStreams {
-            stdin: Some(stdin),
-            stdout: Some(stdout.try_clone().unwrap()),
-            stderr: None,
-            signals: None,
-        };
+        let streams =
+            RunStreams { stdin: Some(stdin), stdout: Some(stdout.try_clone().unwrap()), stderr: None, signals: None };
         let reader = ForegroundReader::open(&log).unwrap();
-        let followed = follow(&mut Connection::from_stream(ours), (process, 0), reader, streams);
+        let mut follower = Follower::begin((process, 0), reader, streams).unwrap();
+        let followed = follower.follow(&mut Connection::from_stream(ours));
         let mut passed_on = Vec::new();
         std::io::Seek::rewind(&mut stdout).unwrap();
         stdout.read_to_end(&mut passed_on).unwrap();
