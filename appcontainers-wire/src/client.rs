@@ -19,6 +19,8 @@ pub enum FromClient {
         spec: ProcessSpec,
         /// Stop the container when the command has ended and no other such `Run` is under way.
         stop_after: bool,
+        /// Drawn by chance: by it the client finds the command if the monitor dies before it has answered.
+        token: u64,
     },
     /// Run a command in the background: it belongs to the container, not to this connection.
     Spawn {
@@ -28,6 +30,8 @@ pub enum FromClient {
         name: Option<String>,
         /// What happens when it ends.
         restart: RestartPolicy,
+        /// As in `Run`.
+        token: u64,
     },
     /// Go on as the client of a foreground command whose monitor has died; the answer is `Claimed`.
     Claim {

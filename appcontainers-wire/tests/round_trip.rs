@@ -104,7 +104,11 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
 
 fn from_client() -> impl Strategy<Value = FromClient> {
     prop_oneof![
-        (spec(), any::<bool>()).prop_map(|(spec, stop_after)| FromClient::Run { spec, stop_after }),
+        (spec(), any::<bool>(), any::<u64>()).prop_map(|(spec, stop_after, token)| FromClient::Run {
+            spec,
+            stop_after,
+            token
+        }),
         Just(FromClient::Stdin),
         Just(FromClient::StdinClose),
         any::<u8>().prop_map(|signal| FromClient::Signal { signal }),

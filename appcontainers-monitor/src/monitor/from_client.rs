@@ -7,7 +7,7 @@ use appcontainers::{
     process::{ProcessRecord, Role},
 };
 use appcontainers_wire::{
-    ProcessSpec, RestartPolicy,
+    ProcessSpec,
     agent::{STDIN_WINDOW_BYTES, ToAgent},
     client::{FromClient, ToClient},
 };
@@ -46,8 +46,16 @@ impl Monitor {
     ) -> anyhow::Result<()> {
         let process = self.clients.get(&id).and_then(|client| client.process);
         match (message, process) {
-            (FromClient::Run { spec, stop_after }, None) => self.run(id, spec, stop_after)?,
-            (FromClient::Spawn { spec, name, restart }, _) => self.spawn_in_background(id, spec, name, restart)?,
+            (FromClient::Run { spec, stop_after, token }, None) => self.run(id, spec, stop_after, token)?,
+            (FromClient::Spawn { spec, name, restart, token }, _) => {
+                match name.map(ProcessName::try_from).transpose() {
+                    Ok(name) => {
+                        let background = Request::new(Role::Background, Some(id), spec);
+                        self.spawn_in_background(id, Request { name, restart, token: Some(token), ..background })?;
+                    }
+                    Err(error) => self.refuse(id, &error.to_string()),
+                }
+            }
             (FromClient::Claim { process }, None) => {
                 if let Err(why) = self.claim(id, process) {
                     self.refuse(id, &why);
@@ -92,7 +100,7 @@ impl Monitor {
         Ok(())
     }
 
-    fn run(&mut self, client: u64, spec: ProcessSpec, stop_after: bool) -> anyhow::Result<()> {
+    fn run(&mut self, client: u64, spec: ProcessSpec, stop_after: bool, token: u64) -> anyhow::Result<()> {
         if let Phase::Stopping(_) = self.phase {
             self.tell(Some(client), &ToClient::Stopping);
             return Ok(());
@@ -100,7 +108,8 @@ impl Monitor {
         let stdin = spec.stdin;
         self.until_last_out |= stop_after;
         let role = if spec.file_operation { Role::FileOperation } else { Role::Foreground };
-        let (process, position) = self.spawn(Request::new(role, Some(client), spec))?;
+        let (process, position) =
+            self.spawn(Request { token: Some(token), ..Request::new(role, Some(client), spec) })?;
         if let Some(client) = self.clients.get_mut(&client) {
             client.process = Some(process);
             client.told = position;
@@ -113,33 +122,19 @@ impl Monitor {
         Ok(())
     }
 
-    fn spawn_in_background(
-        &mut self,
-        client: u64,
-        spec: ProcessSpec,
-        name: Option<String>,
-        restart: RestartPolicy,
-    ) -> anyhow::Result<()> {
+    fn spawn_in_background(&mut self, client: u64, request: Request) -> anyhow::Result<()> {
         if let Phase::Stopping(_) = self.phase {
             self.tell(Some(client), &ToClient::Stopping);
             return Ok(());
         }
-        let name = match name.map(ProcessName::try_from).transpose() {
-            Ok(name) => name,
-            Err(error) => {
-                self.refuse(client, &error.to_string());
-                return Ok(());
-            }
-        };
         let table = self.journal.table();
         let lives = |record: &&ProcessRecord| record.ended.is_none() || table.awaits_restart(record);
-        let named = table.records().filter(|record| name.is_some() && record.name == name).find(lives);
-        if let Some(record) = named {
+        let mut named = table.records().filter(|record| request.name.is_some() && record.name == request.name);
+        if let Some(record) = named.find(lives) {
             let why = format!("process {} has this name: choose another, or `appc kill` it first", record.id);
             self.refuse(client, &why);
             return Ok(());
         }
-        let request = Request { name, restart, ..Request::new(Role::Background, Some(client), spec) };
         let (process, position) = self.spawn(request)?;
         self.tell(Some(client), &ToClient::Accepted { process, position });
         Ok(())

@@ -98,22 +98,23 @@ pub(super) struct Request {
     pub(super) restart: RestartPolicy,
     pub(super) instead_of: Option<ProcessId>,
     pub(super) spec: ProcessSpec,
+    pub(super) token: Option<u64>,
 }
 
 impl Request {
     /// A process that is nobody's but its role's.
     pub(super) fn new(role: Role, client: Option<u64>, spec: ProcessSpec) -> Self {
-        Self { role, client, name: None, restart: RestartPolicy::No, instead_of: None, spec }
+        Self { role, client, name: None, restart: RestartPolicy::No, instead_of: None, spec, token: None }
     }
 }
 
 impl Monitor {
     /// Has the agent start a process. Gives its number, and the position of the log where its output begins at the earliest.
     pub(super) fn spawn(&mut self, request: Request) -> anyhow::Result<(ProcessId, u64)> {
-        let Request { role, client, name, restart, instead_of, spec } = request;
+        let Request { role, client, name, restart, instead_of, spec, token } = request;
         let (process, position) = (self.journal.table().next_id(), self.log.position());
         let (time, sent) = (Timestamp::now(), spec.clone());
-        self.note(Entry::Spawned { process, time, role, name, restart, instead_of, spec, position });
+        self.note(Entry::Spawned { process, time, role, name, restart, instead_of, spec, token, position });
         self.processes.insert(process, Process::new(role, client));
         self.agent.send(&ToAgent::Spawn { process, spec: sent }, &[])?;
         Ok((process, position))

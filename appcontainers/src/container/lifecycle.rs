@@ -27,7 +27,9 @@ impl Container {
         let mut lock = self.lock()?;
         let mut record = self.record()?;
         while self.status()? == Status::Running {
-            match self.keep(&record) {
+            match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
+                // Its monitor has died under way.
+                Err(ConnectionError::Ended) if self.status()? == Status::Running => {}
                 // It is on its way down: when it is there, start it again.
                 Err(ConnectionError::Ended | ConnectionError::Stopping) => {
                     monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
@@ -45,19 +47,6 @@ impl Container {
         }
         let mut connection = monitor::spawn(&self.paths, &lock, StartMode::Full, true)?;
         Ok(monitor::wait_ready(&self.paths, &lock, &mut connection)?)
-    }
-
-    /// Makes a running container outlive the commands that it was started for.
-    fn keep(&self, record: &ContainerRecord) -> Result<WasKept, ConnectionError> {
-        let mut connection = Connection::open(&self.paths.container_run(&self.name))?;
-        connection.send(&FromClient::Keep { startup: startup_specs(&record.config) }, &[])?;
-        loop {
-            match connection.receive(monitor::READY_TIMEOUT)? {
-                ToClient::Kept { was_kept } => return Ok(WasKept(was_kept)),
-                ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
-                _ => {}
-            }
-        }
     }
 
     /// Stops the container: TERM to its processes, KILL after `timeout`. One that is stopped stays so. An ephemeral
@@ -128,6 +117,18 @@ impl Container {
             status if status.can_start() => Ok(()),
             Status::Running => Err(RuntimeError::Running { name: self.name.clone() }.into()),
             _ => Err(RuntimeError::Busy { name: self.name.clone() }.into()),
+        }
+    }
+}
+
+/// Makes a running container outlive the commands that it was started for.
+fn ask_to_keep(connection: &mut Connection, record: &ContainerRecord) -> Result<WasKept, ConnectionError> {
+    connection.send(&FromClient::Keep { startup: startup_specs(&record.config) }, &[])?;
+    loop {
+        match connection.receive(monitor::READY_TIMEOUT)? {
+            ToClient::Kept { was_kept } => return Ok(WasKept(was_kept)),
+            ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
+            _ => {}
         }
     }
 }

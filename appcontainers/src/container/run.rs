@@ -1,6 +1,7 @@
 //! Foreground commands.
 
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
+use rand::Rng as _;
 
 use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
@@ -59,6 +60,7 @@ impl Container {
 
     /// Asks for the command in the container that runs, or in one started for it.
     fn begin_run(&self, spec: ProcessSpec) -> Result<(Connection, (ProcessId, u64)), Error> {
+        let token = rand::rng().random();
         loop {
             let lock = self.lock()?;
             let status = self.status()?;
@@ -70,13 +72,20 @@ impl Container {
                 Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
             };
             // Sent before the container is ready: the monitor takes it the moment it is.
-            let request = FromClient::Run { spec: spec.clone(), stop_after: status != Status::Running };
+            let request = FromClient::Run { spec: spec.clone(), stop_after: status != Status::Running, token };
             let sent = connection.send(&request, &[]);
             if let Some(lock) = &lock {
                 monitor::wait_ready(&self.paths, lock, &mut connection)?;
             }
             match sent.and_then(|()| connection.wait_accepted(monitor::READY_TIMEOUT)) {
                 Ok(accepted) => return Ok((connection, accepted)),
+                Err(ConnectionError::Ended) if self.status()? == Status::Running => {
+                    // Its monitor has died: perhaps before, perhaps after it had the command started.
+                    let processes = self.processes()?;
+                    if let Some(record) = processes.with_token(token) {
+                        return Ok((connection, (record.id, record.position)));
+                    }
+                }
                 // It is on its way down: when it is there, start it again.
                 Err(ConnectionError::Ended | ConnectionError::Stopping) => {
                     drop(lock);

@@ -162,7 +162,17 @@ mod tests {
         let process = journal.table().next_id();
         let spec = ProcessSpec { argv: vec!["x".repeat(1000)], ..ProcessSpec::default() };
         let (time, role, restart) = (Timestamp::UNIX_EPOCH, Role::Background, RestartPolicy::No);
-        let entry = Entry::Spawned { process, time, role, name: None, restart, instead_of: None, spec, position: 0 };
+        let entry = Entry::Spawned {
+            process,
+            time,
+            role,
+            name: None,
+            restart,
+            instead_of: None,
+            spec,
+            token: None,
+            position: 0,
+        };
         journal.append(entry).unwrap();
         process
     }

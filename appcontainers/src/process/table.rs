@@ -63,6 +63,9 @@ pub enum Entry {
         instead_of: Option<ProcessId>,
         /// What is run.
         spec: ProcessSpec,
+        /// By what its client knows it that has not heard its number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<u64>,
         /// Its output comes at or behind this position of the log.
         position: u64,
     },
@@ -109,6 +112,9 @@ pub struct ProcessRecord {
     /// What is run.
     #[serde(skip)]
     pub spec: ProcessSpec,
+    /// By what its client knows it that has not heard its number.
+    #[serde(skip)]
+    pub token: Option<u64>,
     /// When it was asked for.
     pub spawned: Timestamp,
     /// Its output comes at or behind this position of the log.
@@ -153,7 +159,7 @@ impl ProcessTable {
     /// Takes in what happened next.
     pub fn learn(&mut self, entry: Entry) {
         match entry {
-            Entry::Spawned { process: id, time: spawned, role, name, restart, instead_of, spec, position } => {
+            Entry::Spawned { process: id, time: spawned, role, name, restart, instead_of, spec, token, position } => {
                 let before = instead_of.and_then(|before| self.0.get(&before));
                 let restarts = before.map_or(0, |before| before.restarts + 1);
                 let (pid, end_wanted, ended) = (None, false, None);
@@ -165,6 +171,7 @@ impl ProcessTable {
                     instead_of,
                     restarts,
                     spec,
+                    token,
                     spawned,
                     position,
                     pid,
@@ -204,6 +211,7 @@ impl ProcessTable {
                 restart: record.restart,
                 instead_of: record.instead_of,
                 spec: record.spec,
+                token: record.token,
                 position: record.position,
             };
             let started = record.pid.map(|pid| Entry::Started { process, pid });
@@ -240,6 +248,11 @@ impl ProcessTable {
             ProcessRef::Id(id) => self.get(*id),
             ProcessRef::Name(name) => self.0.values().rev().find(|record| record.name.as_ref() == Some(name)),
         }
+    }
+
+    /// The one that was asked for with this token.
+    pub fn with_token(&self, token: u64) -> Option<&ProcessRecord> {
+        self.0.values().rev().find(|record| record.token == Some(token))
     }
 
     /// Whether a process has ended and has yet to be started again.
@@ -302,6 +315,7 @@ mod tests {
             restart,
             instead_of: None,
             spec: ProcessSpec { argv: vec!["true".to_owned()], ..ProcessSpec::default() },
+            token: None,
             position: 7,
         }
     }
