@@ -34,6 +34,37 @@ pub enum Error {
         /// Why.
         failure: SpawnFailure,
     },
+    /// A container that must run does not.
+    #[error(
+        "container {name} is not running; start it first (appc start {name}), or use `appc run`, which does so itself"
+    )]
+    NotRunning {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A container has no such process.
+    #[error("container {name} has no process {process}; `appc -c {name} ps -a` lists them")]
+    NoProcess {
+        /// The container.
+        name: ContainerName,
+        /// What was asked for.
+        process: String,
+    },
+    /// News of a container's processes can't be waited for.
+    #[error("cannot watch container {name}")]
+    Watch {
+        /// The container.
+        name: ContainerName,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A container's journal of processes.
+    #[error(transparent)]
+    Processes(#[from] crate::process::ProcessJournalError),
+    /// A container's log.
+    #[error(transparent)]
+    Log(#[from] crate::output::LogError),
     /// A file operation in the container failed.
     #[error("container {name}: {said}")]
     FileOperation {

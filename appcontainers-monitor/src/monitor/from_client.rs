@@ -130,8 +130,8 @@ impl Monitor {
         let table = self.journal.table();
         let lives = |record: &&ProcessRecord| record.ended.is_none() || table.awaits_restart(record);
         let mut named = table.records().filter(|record| request.name.is_some() && record.name == request.name);
-        if let Some(record) = named.find(lives) {
-            let why = format!("process {} has this name: choose another, or `appc kill` it first", record.id);
+        if let Some(taken_by) = named.find(lives).map(|record| record.id) {
+            let why = format!("process {taken_by} has this name: choose another, or `appc kill` it first");
             self.refuse(client, &why);
             return Ok(());
         }

@@ -9,6 +9,7 @@ mod journal;
 mod passing;
 mod streams;
 mod table;
+mod watch;
 
 pub use command::Command;
 pub use connection::{Connection, ConnectionError};
@@ -17,3 +18,4 @@ pub use follower::Follower;
 pub use journal::{ProcessJournal, ProcessJournalError, journal_path, read_processes};
 pub use streams::RunStreams;
 pub use table::{End, Ended, Entry, InvalidProcessRef, ProcessRecord, ProcessRef, ProcessTable, Role};
+pub use watch::Watch;

@@ -1,0 +1,175 @@
+//! A container's processes: which there are, starting one in the background, signals, and waiting for an end.
+
+use std::time::{Duration, Instant};
+
+use appcontainers_wire::{
+    ProcessId, RestartPolicy, SpawnFailure,
+    client::{FromClient, ToClient},
+};
+use jiff::Timestamp;
+use rand::Rng as _;
+
+use super::{Container, monitor};
+use crate::{
+    Error, ProcessName,
+    process::{
+        Command, Connection, ConnectionError, End, Entry, ProcessRecord, ProcessRef, ProcessTable, Watch,
+        read_processes,
+    },
+    runtime::Status,
+};
+
+/// A process in the background.
+#[derive(Debug, Clone, Default)]
+pub struct SpawnOptions {
+    /// What it is called beside its number; no living process of the container may have that name.
+    pub name: Option<ProcessName>,
+    /// What happens when it ends.
+    pub restart: RestartPolicy,
+}
+
+impl Container {
+    /// All processes that are known: those that run, and the last thousand that have ended. The numbers go on over starts
+    /// of the container.
+    pub fn processes(&self) -> Result<ProcessTable, Error> {
+        // In this order: what is alive afterwards was alive when its journal was read.
+        let mut table = read_processes(&self.paths.container(&self.name))?;
+        if matches!(self.status()?, Status::Stopped | Status::Ended) {
+            let time = Timestamp::now();
+            let lost: Vec<_> =
+                table.records().filter(|record| record.ended.is_none()).map(|record| record.id).collect();
+            for process in lost {
+                table.learn(Entry::Ended { process, time, end: End::Lost, position: u64::MAX });
+            }
+        }
+        Ok(table)
+    }
+
+    /// One process.
+    pub fn process(&self, which: &ProcessRef) -> Result<ProcessRecord, Error> {
+        let table = self.processes()?;
+        table.find(which).cloned().ok_or_else(|| self.no_process(which))
+    }
+
+    fn no_process(&self, which: &ProcessRef) -> Error {
+        Error::NoProcess { name: self.name.clone(), process: which.to_string() }
+    }
+
+    /// Starts a process in the background of a container that runs; returns when it runs. Its output goes to the
+    /// container's log, its input is /dev/null.
+    pub fn spawn(&self, command: impl Into<Command>, options: SpawnOptions) -> Result<ProcessId, Error> {
+        let spec = command.into().complete(&self.record()?.config, false);
+        let token = rand::rng().random();
+        let SpawnOptions { name, restart } = options;
+        let request = FromClient::Spawn { spec, name: name.map(String::from), restart, token };
+        let mut connection = self.connect_running()?;
+        let mut accepted = None;
+        let mut asked = connection.send(&request, &[]);
+        loop {
+            match asked.and_then(|()| next_of_spawn(&mut connection, &mut accepted)) {
+                Ok(process) => {
+                    return process.map_err(|failure| Error::NotStarted { name: self.name.clone(), failure });
+                }
+                Err(ConnectionError::Ended) if self.status()? == Status::Running => {}
+                Err(source) => return Err(Error::Monitor { name: self.name.clone(), source }),
+            }
+            // Its monitor has died: perhaps before, perhaps after it had the process started.
+            connection = self.connect_running()?;
+            asked = match self.processes()?.with_token(token) {
+                Some(record) if record.pid.is_some() => return Ok(record.id),
+                Some(ProcessRecord { id, ended: Some(ended), .. }) => {
+                    return match &ended.end {
+                        End::NotStarted(failure) => {
+                            Err(Error::NotStarted { name: self.name.clone(), failure: failure.clone() })
+                        }
+                        End::Exited(_) | End::Lost => Ok(*id),
+                    };
+                }
+                Some(record) => return Ok(record.id),
+                None => connection.send(&request, &[]),
+            };
+        }
+    }
+
+    /// Sends a signal to a process and its group. One that ends on a signal which asks for that (INT, QUIT, KILL, TERM) is
+    /// not started again, whatever its restart policy is.
+    pub fn kill(&self, which: &ProcessRef, signal: u8) -> Result<(), Error> {
+        let process = self.process(which)?.id;
+        let mut connection = self.connect_running()?;
+        let of_monitor = |source| Error::Monitor { name: self.name.clone(), source };
+        connection.send(&FromClient::SignalProcess { process, signal }, &[]).map_err(of_monitor)?;
+        loop {
+            match connection.receive(monitor::READY_TIMEOUT).map_err(of_monitor)? {
+                ToClient::Done => return Ok(()),
+                ToClient::Stopped => return Err(of_monitor(ConnectionError::Stopping)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until a process has ended, at most `timeout`, and tells how; none if it still runs then.
+    pub fn wait(&self, which: &ProcessRef, timeout: Option<Duration>) -> Result<Option<End>, Error> {
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let process = ProcessRef::Id(self.process(which)?.id);
+        let mut watch = self.watch()?;
+        loop {
+            if let Some(ended) = self.process(&process)?.ended {
+                return Ok(Some(ended.end));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            watch.wait(left).map_err(|source| self.watch_error(source))?;
+        }
+    }
+
+    /// Watches what the container's processes do. Where the monitor has died, another one comes first: else nobody would
+    /// note it.
+    pub(super) fn watch(&self) -> Result<Watch, Error> {
+        if self.status()? == Status::Running {
+            match monitor::connect(&self.paths, &self.name) {
+                Ok(_) => {}
+                Err(_) if self.status()? != Status::Running => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Watch::begin(&self.paths, &self.name).map_err(|source| self.watch_error(source))
+    }
+
+    pub(super) fn watch_error(&self, source: std::io::Error) -> Error {
+        Error::Watch { name: self.name.clone(), source }
+    }
+
+    /// A connection to the monitor of this container, which must run.
+    pub(super) fn connect_running(&self) -> Result<Connection, Error> {
+        loop {
+            match self.status()? {
+                Status::Running => match monitor::connect(&self.paths, &self.name) {
+                    Ok(connection) => return Ok(connection),
+                    Err(_) if self.status()? != Status::Running => {}
+                    Err(error) => return Err(error.into()),
+                },
+                Status::Stopped | Status::Ended => return Err(Error::NotRunning { name: self.name.clone() }),
+                // Somebody starts it, or works on its files, and holds its lock meanwhile.
+                Status::Busy => drop(self.lock()?),
+            }
+        }
+    }
+}
+
+/// The number of the process, once it runs.
+fn next_of_spawn(
+    connection: &mut Connection,
+    accepted: &mut Option<ProcessId>,
+) -> Result<Result<ProcessId, SpawnFailure>, ConnectionError> {
+    loop {
+        match (connection.receive(monitor::READY_TIMEOUT)?, *accepted) {
+            (ToClient::Accepted { process, .. }, _) => *accepted = Some(process),
+            (ToClient::Started { .. } | ToClient::Exited { .. }, Some(process)) => return Ok(Ok(process)),
+            (ToClient::SpawnFailed { failure }, Some(_)) => return Ok(Err(failure)),
+            (ToClient::Stopping | ToClient::Stopped, _) => return Err(ConnectionError::Stopping),
+            _ => {}
+        }
+    }
+}
