@@ -84,7 +84,7 @@ Exit codes:
   0      success
   1      failure; one line on standard error says what, why, and what to do
   2      wrong usage
-  N      of 'run': the command's own code; 128+N where signal N ended it;
+  N      of 'run', 'spawn', 'wait', 'attach': the command's own code; 128+N where signal N ended it;
          127 command not found, 126 not executable, 125 appc itself failed
 
 Results go to standard output; notes, progress and errors go to standard error.
@@ -127,6 +127,13 @@ mod tests {
             "appc run -- true",
             "appc run true",
             "appc run --rm --image app.aimg -e A=1 -e B= -w /srv -u app:app -- ls -la",
+            "appc spawn --name web --restart on-failure -e A=1 -w /srv -u app -- ./app",
+            "appc ps",
+            "appc ps -a",
+            "appc kill 3 web -s HUP",
+            "appc wait web --timeout 3",
+            "appc attach 3",
+            "appc logs -f --since 10m --tail 5 --process web --stream stderr --timestamps",
             "appc startup-command add ./app",
             "appc startup-command ls --json",
             "appc startup-command rm 1",
@@ -178,6 +185,10 @@ mod tests {
             ("appc startup-command rm 0", ErrorKind::ValueValidation),
             ("appc stop --timeout soon", ErrorKind::ValueValidation),
             ("appc run -e A -- true", ErrorKind::ValueValidation),
+            ("appc spawn", ErrorKind::MissingRequiredArgument),
+            ("appc kill -s 99 1", ErrorKind::ValueValidation),
+            ("appc wait A/b", ErrorKind::ValueValidation),
+            ("appc logs --since yesterday", ErrorKind::ValueValidation),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

@@ -5,7 +5,7 @@ use appcontainers::Error;
 /// All went well.
 pub(crate) const SUCCESS: u8 = 0;
 
-/// Anything that failed, outside `run`. (Clap itself exits with 2 for wrong usage.)
+/// Anything that failed, outside `run` and its like. (Clap itself exits with 2 for wrong usage.)
 pub(crate) const FAILURE: u8 = 1;
 
 /// `appc` itself failed in `run`, so that the code can't be taken for the command's.

@@ -26,6 +26,16 @@ pub(crate) fn write_to(stream: &mut impl Write, bytes: &[u8]) -> anyhow::Result<
     }
 }
 
+/// What the library wrote there itself: likewise.
+pub(crate) fn unless_closed<T>(written: Result<T, appcontainers::Error>) -> anyhow::Result<T> {
+    match written {
+        Err(appcontainers::Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Err(StdoutClosed.into())
+        }
+        written => Ok(written?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -66,6 +66,8 @@ pub enum FromClient {
         /// Bytes of this connection's command, both streams together, that are passed on (or will never be).
         passed_bytes: u64,
     },
+    /// This client asks for nothing; that the connection ends tells it that the monitor has.
+    Watch,
     /// Let the container outlive the commands that it was started for, and run its startup commands.
     Keep {
         /// The startup commands.

@@ -112,16 +112,14 @@ fn from_client() -> impl Strategy<Value = FromClient> {
         Just(FromClient::Stdin),
         Just(FromClient::StdinClose),
         any::<u8>().prop_map(|signal| FromClient::Signal { signal }),
-        (spec(), option::of(any::<String>()), restart()).prop_map(|(spec, name, restart)| FromClient::Spawn {
-            spec,
-            name,
-            restart
-        }),
+        (spec(), option::of(any::<String>()), restart(), any::<u64>())
+            .prop_map(|(spec, name, restart, token)| FromClient::Spawn { spec, name, restart, token }),
         process().prop_map(|process| FromClient::Claim { process }),
         (process(), any::<u8>()).prop_map(|(process, signal)| FromClient::SignalProcess { process, signal }),
         size().prop_map(|size| FromClient::Resize { size }),
         any::<(u64, u64)>().prop_map(|(position, passed_bytes)| FromClient::Consumed { position, passed_bytes }),
         any::<u64>().prop_map(|grace_ms| FromClient::Stop { grace_ms }),
+        Just(FromClient::Watch),
         Just(FromClient::Freeze),
         Just(FromClient::Thaw),
     ]

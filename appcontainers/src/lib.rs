@@ -23,8 +23,11 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 
-pub use appcontainers_wire::ExitStatus;
-pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
+pub use appcontainers_wire::{ExitStatus, ProcessId, RestartPolicy, Stream};
+pub use container::{
+    ArchiveSource, AttachStreams, Container, ContainerDetails, LogPiece, LogQuery, Logs, OverlayKind, SaveOptions,
+    Saved, SpawnOptions,
+};
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};

@@ -1,28 +1,35 @@
 //! The commands, one a file: arguments, one library call, what is printed.
 
+mod attach;
 mod base;
 mod completions;
 mod df;
 mod diff;
 mod doctor;
+mod ends;
 mod gc;
 mod image;
 mod inspect;
+mod kill;
 mod load_archive;
 mod load_image;
+mod logs;
 mod ls;
 mod man;
 mod provision;
+mod ps;
 mod rename;
 mod restart;
 mod rm;
 mod run;
 mod save_image;
 mod setup;
+mod spawn;
 mod start;
 mod startup_command;
 mod stop;
 mod values;
+mod wait;
 
 use clap::Subcommand;
 
@@ -38,6 +45,12 @@ pub(crate) enum Command {
     Provision(provision::Args),
     LoadArchive(load_archive::Args),
     Run(run::Args),
+    Spawn(spawn::Args),
+    Ps(ps::Args),
+    Kill(kill::Args),
+    Wait(wait::Args),
+    Attach(attach::Args),
+    Logs(logs::Args),
     #[command(subcommand, name = "startup-command")]
     Startup(startup_command::Command),
     #[command(name = "add-startup-command", hide = true)]
@@ -61,11 +74,22 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether its exit code is that of a command in a container, so that a failure of appc's own must look otherwise.
+    pub(crate) fn exits_as_another(&self) -> bool {
+        matches!(self, Command::Run(_) | Command::Spawn(_) | Command::Wait(_) | Command::Attach(_))
+    }
+
     /// Runs the command; the exit code.
     pub(crate) fn execute(self, context: &Context) -> anyhow::Result<u8> {
         match self {
             Command::Doctor(args) => return args.execute(context),
             Command::Run(args) => return args.execute(context),
+            Command::Wait(args) => return args.execute(context),
+            Command::Attach(args) => return args.execute(context),
+            Command::Spawn(args) => args.execute(context),
+            Command::Ps(args) => args.execute(context),
+            Command::Kill(args) => args.execute(context),
+            Command::Logs(args) => args.execute(context),
             Command::Setup(args) => args.execute(context),
             Command::Base(command) => command.execute(context),
             Command::Provision(args) => args.execute(context),

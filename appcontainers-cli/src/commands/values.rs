@@ -1,9 +1,11 @@
 //! Values that more than one command takes, from text.
 
-use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, time::Duration};
+use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr as _, time::Duration};
 
 use appcontainers::ImageSource;
 use ipnetwork::Ipv4Network;
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
 
 /// The longest time that a stop may be told to wait: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -34,6 +36,23 @@ pub(super) fn number(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "use a number of the listing, 1 for the first".to_owned())
 }
 
+/// A signal by number, or by name with or without `SIG`.
+pub(super) fn signal(text: &str) -> Result<u8, String> {
+    let name = text.to_ascii_uppercase();
+    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    let number = text.parse().ok().filter(|number| (1..=64).contains(number));
+    number
+        .or_else(|| Signal::from_str(&name).ok().map(|signal| signal as u8))
+        .ok_or_else(|| "use a signal's name or number, as TERM or 15".to_owned())
+}
+
+/// A time (RFC 3339), or how long ago it was.
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
+    let ago = || text.parse::<SignedDuration>().ok().filter(|ago| !ago.is_negative());
+    let time = text.parse().ok().or_else(|| Timestamp::now().checked_sub(ago()?).ok());
+    time.ok_or_else(|| "use a time, as 2026-01-31T12:00:00Z, or how long ago, as 90s, 10m, 2h".to_owned())
+}
+
 /// `KEY=VALUE` for a command's environment.
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -52,6 +71,26 @@ mod tests {
         assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
         assert!(variable("=b").is_err());
         assert!(variable("A").is_err());
+    }
+
+    #[test]
+    fn a_signal_has_a_name_or_a_number() {
+        for (text, number) in [("TERM", 15), ("sigterm", 15), ("HUP", 1), ("9", 9), ("40", 40)] {
+            assert_eq!(signal(text), Ok(number), "{text}");
+        }
+        for bad in ["", "0", "65", "TERMINATE", "-9"] {
+            assert!(signal(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_one_or_some_time_ago() {
+        assert_eq!(since("2026-01-02T03:04:05Z"), Ok("2026-01-02T03:04:05Z".parse().unwrap()));
+        let ago = Timestamp::now().duration_since(since("10m").unwrap()).as_secs();
+        assert!((599..660).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "-5m", "10"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use appcontainers::{
-    ProcessName,
-    process::{ProcessRecord, Role},
-};
+use appcontainers::{ProcessName, process::Role};
 use appcontainers_wire::{
     ProcessSpec,
     agent::{STDIN_WINDOW_BYTES, ToAgent},
@@ -82,6 +79,12 @@ impl Monitor {
                 }
                 self.passed_on(process, passed_bytes)?;
             }
+            (FromClient::Watch, None) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.watches = true;
+                }
+                self.stop_if_last_out()?;
+            }
             (FromClient::Keep { startup }, _) => self.keep(id, startup, actions)?,
             (FromClient::Stop { grace_ms }, _) => {
                 // What is frozen can't end.
@@ -127,10 +130,8 @@ impl Monitor {
             self.tell(Some(client), &ToClient::Stopping);
             return Ok(());
         }
-        let table = self.journal.table();
-        let lives = |record: &&ProcessRecord| record.ended.is_none() || table.awaits_restart(record);
-        let mut named = table.records().filter(|record| request.name.is_some() && record.name == request.name);
-        if let Some(taken_by) = named.find(lives).map(|record| record.id) {
+        let named = request.name.as_ref().and_then(|name| self.journal.table().living_with_name(name));
+        if let Some(taken_by) = named.map(|record| record.id) {
             let why = format!("process {taken_by} has this name: choose another, or `appc kill` it first");
             self.refuse(client, &why);
             return Ok(());

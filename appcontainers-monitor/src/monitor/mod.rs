@@ -78,6 +78,8 @@ struct Client {
     /// Up to where it has read the log.
     consumed: Option<u64>,
     freezes: bool,
+    /// It asks for nothing and does not keep the container.
+    watches: bool,
 }
 
 pub(crate) struct Monitor {
@@ -128,7 +130,7 @@ impl Monitor {
     }
 
     pub(crate) fn add_client(&mut self, link: ClientLink) {
-        let client = Client { link, process: None, told: 0, consumed: None, freezes: false };
+        let client = Client { link, process: None, told: 0, consumed: None, freezes: false, watches: false };
         let id = self.next_client;
         self.next_client += 1;
         self.clients.insert(id, client);
@@ -193,7 +195,7 @@ impl Monitor {
         // Whether it came first or later: a foreground command holds the container. Others do not.
         let holds =
             |process: &Process| matches!(process.role, Role::Foreground | Role::FileOperation) && !process.ended;
-        let may_ask = |client: &Client| client.process.is_none();
+        let may_ask = |client: &Client| client.process.is_none() && !client.watches;
         if self.until_last_out
             && self.phase == Phase::Ready
             && !self.processes.values().any(holds)

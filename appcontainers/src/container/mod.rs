@@ -1,11 +1,13 @@
 //! A container: its record, and what can be done with it.
 
 mod archive;
+mod attach;
 mod changes;
 mod create;
 mod details;
 mod files;
 mod lifecycle;
+mod logs;
 mod monitor;
 mod processes;
 mod record;
@@ -15,10 +17,12 @@ mod save;
 mod startup;
 
 pub use archive::ArchiveSource;
+pub use attach::AttachStreams;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
+pub use logs::{LogPiece, LogQuery, Logs};
 pub use processes::SpawnOptions;
 pub use record::{ContainerRecord, OverlayKind};
 pub(crate) use rename::complete_of as complete_renaming_of;

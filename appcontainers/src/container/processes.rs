@@ -9,11 +9,11 @@ use appcontainers_wire::{
 use jiff::Timestamp;
 use rand::Rng as _;
 
-use super::{Container, monitor};
+use super::{Container, ContainerRecord, LogQuery, monitor};
 use crate::{
     Error, ProcessName,
     process::{
-        Command, Connection, ConnectionError, End, Entry, ProcessRecord, ProcessRef, ProcessTable, Watch,
+        Command, Connection, ConnectionError, End, Entry, News, ProcessRecord, ProcessRef, ProcessTable, Watch,
         read_processes,
     },
     runtime::Status,
@@ -32,17 +32,22 @@ impl Container {
     /// All processes that are known: those that run, and the last thousand that have ended. The numbers go on over starts
     /// of the container.
     pub fn processes(&self) -> Result<ProcessTable, Error> {
-        // In this order: what is alive afterwards was alive when its journal was read.
         let mut table = read_processes(&self.paths.container(&self.name))?;
+        self.lose_dead(&mut table)?;
+        Ok(table)
+    }
+
+    /// What a table, which was read before, has as alive has gone with its container if that does not run.
+    pub(super) fn lose_dead(&self, table: &mut ProcessTable) -> Result<(), Error> {
         if matches!(self.status()?, Status::Stopped | Status::Ended) {
-            let time = Timestamp::now();
-            let lost: Vec<_> =
+            let alive: Vec<_> =
                 table.records().filter(|record| record.ended.is_none()).map(|record| record.id).collect();
-            for process in lost {
-                table.learn(Entry::Ended { process, time, end: End::Lost, position: u64::MAX });
+            let (time, end, position) = (Timestamp::now(), End::Lost, u64::MAX);
+            for process in alive {
+                table.learn(Entry::Ended { process, time, end: end.clone(), position });
             }
         }
-        Ok(table)
+        Ok(())
     }
 
     /// One process.
@@ -94,15 +99,15 @@ impl Container {
     /// Sends a signal to a process and its group. One that ends on a signal which asks for that (INT, QUIT, KILL, TERM) is
     /// not started again, whatever its restart policy is.
     pub fn kill(&self, which: &ProcessRef, signal: u8) -> Result<(), Error> {
-        let process = self.process(which)?.id;
-        let mut connection = self.connect_running()?;
-        let of_monitor = |source| Error::Monitor { name: self.name.clone(), source };
-        connection.send(&FromClient::SignalProcess { process, signal }, &[]).map_err(of_monitor)?;
         loop {
-            match connection.receive(monitor::READY_TIMEOUT).map_err(of_monitor)? {
-                ToClient::Done => return Ok(()),
-                ToClient::Stopped => return Err(of_monitor(ConnectionError::Stopping)),
-                _ => {}
+            let process = self.process(which)?.id;
+            let mut connection = self.connect_running()?;
+            match ask_to_signal(&mut connection, process, signal) {
+                Ok(()) => return Ok(()),
+                // By its name it may mean another one meanwhile, which was started instead.
+                Err(ConnectionError::Refused(_)) if self.process(which)?.id != process => {}
+                Err(ConnectionError::Ended) if self.status()? == Status::Running => {}
+                Err(source) => return Err(Error::Monitor { name: self.name.clone(), source }),
             }
         }
     }
@@ -110,31 +115,44 @@ impl Container {
     /// Waits until a process has ended, at most `timeout`, and tells how; none if it still runs then.
     pub fn wait(&self, which: &ProcessRef, timeout: Option<Duration>) -> Result<Option<End>, Error> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
-        let process = ProcessRef::Id(self.process(which)?.id);
-        let mut watch = self.watch()?;
+        let process = self.process(which)?.id;
+        // Holds what is there of the container, should it be removed meanwhile.
+        let mut logs = self.logs(LogQuery::default())?;
         loop {
-            if let Some(ended) = self.process(&process)?.ended {
+            if let Some(ended) = logs.process(process)?.ended {
                 return Ok(Some(ended.end));
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            watch.wait(left).map_err(|source| self.watch_error(source))?;
+            logs.wait(left)?;
         }
     }
 
     /// Watches what the container's processes do. Where the monitor has died, another one comes first: else nobody would
     /// note it.
     pub(super) fn watch(&self) -> Result<Watch, Error> {
-        if self.status()? == Status::Running {
-            match monitor::connect(&self.paths, &self.name) {
-                Ok(_) => {}
-                Err(_) if self.status()? != Status::Running => {}
+        let monitor = match self.status()? {
+            Status::Running => match monitor::connect(&self.paths, &self.name) {
+                Ok(mut connection) => connection.send(&FromClient::Watch, &[]).is_ok().then_some(connection),
+                Err(_) if self.status()? != Status::Running => None,
                 Err(error) => return Err(error.into()),
-            }
+            },
+            Status::Busy | Status::Stopped | Status::Ended => None,
+        };
+        Watch::begin(&self.paths, &self.name, monitor).map_err(|source| self.watch_error(source))
+    }
+
+    /// Waits for news, and sees to it that there is somebody who writes them.
+    pub(super) fn wait_for_news(&self, watch: &mut Watch, timeout: Option<Duration>) -> Result<News, Error> {
+        let mut news = watch.wait(timeout).map_err(|source| self.watch_error(source))?;
+        // A container's own end has its monitor's behind it.
+        if news.unwatched && ContainerRecord::load(&self.paths, &self.name)?.is_some() {
+            *watch = self.watch()?;
+            news.processes = true;
         }
-        Watch::begin(&self.paths, &self.name).map_err(|source| self.watch_error(source))
+        Ok(news)
     }
 
     pub(super) fn watch_error(&self, source: std::io::Error) -> Error {
@@ -154,6 +172,17 @@ impl Container {
                 // Somebody starts it, or works on its files, and holds its lock meanwhile.
                 Status::Busy => drop(self.lock()?),
             }
+        }
+    }
+}
+
+fn ask_to_signal(connection: &mut Connection, process: ProcessId, signal: u8) -> Result<(), ConnectionError> {
+    connection.send(&FromClient::SignalProcess { process, signal }, &[])?;
+    loop {
+        match connection.receive(monitor::READY_TIMEOUT)? {
+            ToClient::Done => return Ok(()),
+            ToClient::Stopped => return Err(ConnectionError::Stopping),
+            _ => {}
         }
     }
 }

@@ -45,14 +45,14 @@ impl ForegroundReader {
         self.log.hold_segment()
     }
 
+    /// The directory of the container whose log this is, also when it is removed.
+    pub(crate) fn container_directory(&self) -> PathBuf {
+        self.log.container_directory()
+    }
+
     /// Up to where the log is read.
     pub fn position(&self) -> u64 {
         self.log.position()
-    }
-
-    /// The directory of the container whose log this is, also when it is removed.
-    pub(crate) fn container_directory(&self) -> PathBuf {
-        self.log.directory().join("..")
     }
 
     /// The process's next record before `end`, a position up to which the log is known to be written; without one, the

@@ -87,7 +87,7 @@ impl LogReader {
     }
 
     /// Moves behind the next record; its payload is [`LogReader::payload`] then.
-    pub(super) fn advance(&mut self, end: Option<u64>) -> Result<Option<RecordHeader>, LogError> {
+    pub(crate) fn advance(&mut self, end: Option<u64>) -> Result<Option<RecordHeader>, LogError> {
         loop {
             if end.is_some_and(|end| self.position >= end) {
                 return Ok(None);
@@ -111,7 +111,7 @@ impl LogReader {
     }
 
     /// The payload of the record that the cursor has passed last.
-    pub(super) fn payload(&self) -> &[u8] {
+    pub(crate) fn payload(&self) -> &[u8] {
         self.buffer.get(self.payload.clone()).unwrap_or_default()
     }
 
@@ -189,7 +189,12 @@ impl LogReader {
         self.directory.as_ref().map_or_else(|| self.path.clone(), gone::handle_path)
     }
 
-    pub(super) fn no_record(&self) -> LogError {
+    /// The directory of the container whose log this is, also when it is removed.
+    pub(crate) fn container_directory(&self) -> PathBuf {
+        self.directory().join("..")
+    }
+
+    pub(crate) fn no_record(&self) -> LogError {
         LogError::NoRecord { path: self.path.clone(), position: self.position }
     }
 }

@@ -18,4 +18,4 @@ pub use follower::Follower;
 pub use journal::{ProcessJournal, ProcessJournalError, journal_path, read_processes};
 pub use streams::RunStreams;
 pub use table::{End, Ended, Entry, InvalidProcessRef, ProcessRecord, ProcessRef, ProcessTable, Role};
-pub use watch::Watch;
+pub use watch::{News, Watch};

@@ -250,6 +250,12 @@ impl ProcessTable {
         }
     }
 
+    /// The one of this name that runs, or that is to be started again.
+    pub fn living_with_name(&self, name: &ProcessName) -> Option<&ProcessRecord> {
+        let mut named = self.0.values().filter(|record| record.name.as_ref() == Some(name));
+        named.find(|record| record.ended.is_none() || self.awaits_restart(record))
+    }
+
     /// The one that was asked for with this token.
     pub fn with_token(&self, token: u64) -> Option<&ProcessRecord> {
         self.0.values().rev().find(|record| record.token == Some(token))
