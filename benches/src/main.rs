@@ -9,10 +9,13 @@
 //! ```
 
 mod about;
+mod app;
+mod comparison;
 mod debian;
 mod host_state;
 mod installation;
 mod lxc_execute;
+mod lxd;
 mod measures;
 mod missing;
 mod podman;
