@@ -74,21 +74,23 @@ pub(crate) fn run_end(arguments: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Sends standard input, and an empty message at its end.
+/// Sends standard input, and an empty message at its end. Waits for an answer to that: libzmq loses what a peer that closes
+/// has sent and a ROUTER at its high-water mark has not read.
 fn dealer(socket: &str) -> anyhow::Result<()> {
     let mut input = own(stdin())?;
     let context = zmq::Context::new();
     let dealer = context.socket(zmq::DEALER)?;
     dealer.set_sndhwm(HIGH_WATER_MARK)?;
     dealer.set_reconnect_ivl(AGAIN_MS)?;
-    dealer.set_linger(PATIENCE_MS)?;
+    dealer.set_rcvtimeo(PATIENCE_MS)?;
+    dealer.set_linger(0)?;
     dealer.connect(socket)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = input.read(&mut chunk)?;
-        // The context ends when this is delivered.
         dealer.send(&chunk[..count], 0)?;
         if count == 0 {
+            dealer.recv_msg(0).context("no answer to the end of the output")?;
             return Ok(());
         }
     }
@@ -100,14 +102,15 @@ fn router(socket: &str, file: &Path) -> anyhow::Result<()> {
     let router = context.socket(zmq::ROUTER)?;
     router.set_rcvhwm(HIGH_WATER_MARK)?;
     router.set_rcvtimeo(PATIENCE_MS)?;
+    router.set_linger(PATIENCE_MS)?;
     router.bind(socket)?;
     let (mut file, mut reader) = (File::options().append(true).open(file)?, own(stdout())?);
-    let (mut frame, mut length) = (zmq::Message::new(), 0_u64);
+    let (mut sender, mut frame, mut length) = (zmq::Message::new(), zmq::Message::new(), 0_u64);
     loop {
-        router.recv(&mut frame, 0).context("no sender's name")?;
-        router.recv(&mut frame, 0).context("no output")?;
+        router.recv(&mut sender, 0).context("no output and no end of it")?;
+        router.recv(&mut frame, 0)?;
         if frame.is_empty() {
-            return Ok(());
+            return Ok(router.send_multipart([&*sender, &[]], 0)?);
         }
         file.write_all(&frame)?;
         length += frame.len() as u64;
