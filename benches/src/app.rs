@@ -7,6 +7,9 @@ use crate::{installation::Installation, lxd::Lxd, missing::Missing, podman::Podm
 /// The image's name everywhere.
 pub(crate) const IMAGE: &str = "app";
 
+/// Changes the base that it is made of.
+pub(crate) const CHANGE: &str = "echo app > /root/app";
+
 /// A container of ours from it.
 pub(crate) const CONTAINER: &str = "model";
 
@@ -16,14 +19,14 @@ pub(crate) struct App {
     pub(crate) ours: Installation,
     name: &'static str,
     /// The container's files, all of them root's.
-    tar: PathBuf,
+    pub(crate) tar: PathBuf,
 }
 
 impl App {
-    /// `name` is that of the installation, and of podman's and LXD's stores.
-    pub(crate) fn make(sandbox: &Sandbox, name: &'static str) -> anyhow::Result<Self> {
+    /// `name` is that of the installation, and of podman's and LXD's stores; `change` is for the shell.
+    pub(crate) fn make(sandbox: &Sandbox, name: &'static str, change: &str) -> anyhow::Result<Self> {
         let ours = Installation::set_up(sandbox, name)?;
-        save_image(sandbox, &ours)?;
+        save_image(sandbox, &ours, change)?;
         ours.appc(&["load-image", IMAGE, "--name", CONTAINER])?;
         ours.appc(&["start", CONTAINER])?;
         let tar = sandbox.base.join(name).join("app.tar");
@@ -56,10 +59,10 @@ impl App {
 }
 
 /// A base and a layer of changes, through its file.
-fn save_image(sandbox: &Sandbox, ours: &Installation) -> anyhow::Result<()> {
+fn save_image(sandbox: &Sandbox, ours: &Installation, change: &str) -> anyhow::Result<()> {
     let file = sandbox.base.join("app.aimg").to_string_lossy().into_owned();
     ours.appc(&["provision", "--name", "maker"])?;
-    ours.appc(&["-c", "maker", "run", "--", "sh", "-c", "echo app > /root/app"])?;
+    ours.appc(&["-c", "maker", "run", "--", "sh", "-c", change])?;
     ours.appc(&["-c", "maker", "save-image", &file, "--name", IMAGE])?;
     ours.appc(&["load-image", &file, "--name", "loaded"])?;
     for container in ["maker", "loaded"] {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    app::{App, CONTAINER, IMAGE},
+    app::{App, CHANGE, CONTAINER, IMAGE},
     comparison::Comparison,
     installation::Installation,
     lxc_execute::LxcExecute,
@@ -30,7 +30,7 @@ const IN_A_ROW_LXD: u32 = 3;
 const SHOT: &str = "shot";
 
 pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missing) -> anyhow::Result<()> {
-    let app = App::make(sandbox, "start")?;
+    let app = App::make(sandbox, "start", CHANGE)?;
     let ours = &app.ours;
     // It stays for its address and ids, which the peer uses.
     let lxc =
