@@ -13,6 +13,8 @@ BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashf
 RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils
 TEST_PACKAGES  := python3 util-linux e2fsprogs procps libcap2-bin strace
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
+# Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
+LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-bench rust build agent install uninstall check fmt clippy unit doc test demo bench fuzz clean
@@ -26,7 +28,7 @@ deps: PACKAGES = $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
 deps: ## Install the Debian or Ubuntu packages that are missing
 	@$(install_missing)
 
-deps-bench: PACKAGES = $(BENCH_PACKAGES)
+deps-bench: PACKAGES = $(BENCH_PACKAGES) $(LXD_PACKAGE)
 deps-bench:
 	@$(install_missing)
 
@@ -117,7 +119,7 @@ demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this h
 	$(MAKE) build
 	$(SUDO) env APPC_BIN_DIR=$(BIN) HOST=$(HOST) examples/demo.sh
 
-# The package lxc may set up a bridge lxcbr0 on this host.
+# The package lxc may set up a bridge lxcbr0 on this host; lxd sets up none before `lxd init`.
 bench: deps deps-bench build ## This project beside its peers; needs root, and 15 GB in /var/tmp. MEASURES='start images': only these
 	$(CARGO) build --locked --release -p appcontainers-benches
 	$(SUDO) env APPC_BIN_DIR=$(BIN) $(BIN)/appcontainers-benches $(MEASURES)

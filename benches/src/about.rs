@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use crate::{sandbox::Sandbox, timing::output};
+use crate::{lxd::Lxd, sandbox::Sandbox, timing::output};
 
 /// A few lines of Markdown.
 pub(crate) fn machine(sandbox: &Sandbox) -> String {
@@ -24,6 +24,7 @@ pub(crate) fn machine(sandbox: &Sandbox) -> String {
             version(&sandbox.programs.join("appc").to_string_lossy(), "--version"),
             format!("LXC {}", version("lxc-execute", "--version")),
             version("podman", "--version"),
+            Lxd::version(),
             version("mksquashfs", "-version"),
         ]
         .join("; "),

@@ -46,7 +46,7 @@ impl Drop for HostState {
     }
 }
 
-/// Cgroups of podman and LXC below the root of each hierarchy.
+/// Cgroups of podman, and of LXC and LXD, below the root of each hierarchy.
 fn cgroups() -> BTreeSet<PathBuf> {
     let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
     roots.extend(children(&roots[0]));

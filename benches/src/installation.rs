@@ -104,6 +104,14 @@ impl Installation {
         Ok(Processes { agent, lxc: parent.context("the container's init has no parent")?, monitor })
     }
 
+    /// A measure that failed has not stopped its own.
+    fn remove_running(&self) -> anyhow::Result<()> {
+        for running in fs::read_dir(self.paths.run().join("containers")).into_iter().flatten() {
+            self.appc(&["rm", "--force", &running?.file_name().to_string_lossy()])?;
+        }
+        self.wait_cleared_up()
+    }
+
     /// Where a running container has its sockets and LXC's configuration.
     pub(crate) fn run_directory(&self, container: &str) -> anyhow::Result<PathBuf> {
         Ok(self.paths.container_run(&container.parse::<ContainerName>()?))
@@ -113,6 +121,9 @@ impl Installation {
 impl Drop for Installation {
     /// The rest of it goes with the sandbox.
     fn drop(&mut self) {
+        if let Err(error) = self.remove_running() {
+            eprintln!("{error:#}");
+        }
         let places = cgroup_places(&self.paths).unwrap_or_default();
         for place in places.into_iter().filter(|place| place.is_dir()) {
             if let Err(error) = fs::remove_dir(&place) {

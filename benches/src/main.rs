@@ -5,14 +5,18 @@
 //! mount and pid namespaces of its own, with directories of its own.
 //!
 //! ```text
-//! appcontainers-benches [start|size|images|squashfs|provision|memory]...      all of them unless some are named
+//! appcontainers-benches [start|size|images|squashfs|provision|memory|output]...    all of them unless some are named
 //! ```
 
 mod about;
+mod app;
+mod chain;
+mod comparison;
 mod debian;
 mod host_state;
 mod installation;
 mod lxc_execute;
+mod lxd;
 mod measures;
 mod missing;
 mod podman;
@@ -27,6 +31,9 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 
 fn main() -> anyhow::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((chain::ARGUMENT, end)) = named.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return chain::run_end(end);
+    }
     if let Some(unknown) = named.iter().find(|name| !measures::ALL.iter().any(|(known, _)| known == name)) {
         bail!("no measure {unknown:?}; there are: {}", measures::ALL.map(|(name, _)| name).join(", "));
     }

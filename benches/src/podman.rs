@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    missing::Missing,
     room::Room,
     sandbox::Sandbox,
     timing::{output, timed},
@@ -23,6 +24,11 @@ pub(crate) struct Podman {
 }
 
 impl Podman {
+    /// Whether it is installed; if not, that is noted.
+    pub(crate) fn is_there(missing: &mut Missing) -> bool {
+        missing.has("podman", "podman")
+    }
+
     pub(crate) fn set_up(sandbox: &Sandbox) -> anyhow::Result<Self> {
         let podman = Self { room: Room::new()?, state: sandbox.directory("podman")? };
         podman.room.run(|| {

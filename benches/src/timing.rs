@@ -44,6 +44,20 @@ pub(crate) fn timed(command: &mut Command) -> anyhow::Result<Duration> {
     Ok(time)
 }
 
+/// From the first fork to the last exit of two programs, the second of which reads what the first one prints.
+pub(crate) fn timed_into(first: &mut Command, second: &mut Command) -> anyhow::Result<Duration> {
+    let begin = Instant::now();
+    let mut writer = first.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let pipe = writer.stdout.take().context("a child has no standard output")?;
+    let read = second.stdin(pipe).stdout(Stdio::null()).status()?;
+    let written = writer.wait()?;
+    let time = begin.elapsed();
+    if !written.success() || !read.success() {
+        bail!("{first:?} into {second:?} failed: {written}, {read}");
+    }
+    Ok(time)
+}
+
 /// Runs a program to its end and gives what it printed.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     // Not a pipe for standard error: what a program leaves running in the background may hold it open.

@@ -2,6 +2,7 @@
 
 mod images;
 mod memory;
+mod output;
 mod provision;
 mod size;
 mod squashfs;
@@ -13,11 +14,12 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 6] = [
+pub(crate) const ALL: [(&str, Measure); 7] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
     ("squashfs", squashfs::measure),
     ("provision", provision::measure),
     ("memory", memory::measure),
+    ("output", output::measure),
 ];

@@ -1,15 +1,21 @@
-//! One shot: from the shell's fork to the exit of `true` in a new, confined, addressed container.
+//! One shot: from the shell's fork to the exit of `true` in a new, confined, addressed container. And `true` in one
+//! that runs already.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use crate::{
+    app::{App, CHANGE, CONTAINER, IMAGE},
+    comparison::Comparison,
     installation::Installation,
     lxc_execute::LxcExecute,
+    lxd::Lxd,
     missing::Missing,
     podman::Podman,
     sandbox::Sandbox,
-    table::{Quantity, Row, Table},
-    timing::{Contender, in_turns, output},
+    table::Table,
 };
 
 const ROUNDS: usize = 30;
@@ -17,121 +23,113 @@ const ROUNDS: usize = 30;
 /// So many starts, one right after the other, count with their teardown.
 const IN_A_ROW: u32 = 20;
 
-const IMAGE: &str = "app";
+/// LXD's commands wait for the teardown, so fewer tell as much, and sooner.
+const IN_A_ROW_LXD: u32 = 3;
+
+/// A container of LXD's that ends in the round.
+const SHOT: &str = "shot";
 
 pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missing) -> anyhow::Result<()> {
-    let ours = Installation::set_up(sandbox, "start")?;
-    make_image(sandbox, &ours)?;
-    // Stays for its address and ids, which the peer uses.
-    ours.appc(&["load-image", IMAGE, "--name", "model"])?;
-    ours.appc(&["start", "model"])?;
+    let app = App::make(sandbox, "start", CHANGE)?;
+    let ours = &app.ours;
+    // It stays for its address and ids, which the peer uses.
     let lxc =
-        if missing.has("lxc-execute", "lxc") { Some(LxcExecute::modelled_on(sandbox, &ours, "model")?) } else { None };
-    let podman = if missing.has("podman", "podman") {
-        let podman = Podman::set_up(sandbox)?;
-        podman.import("start", &tar_of(sandbox, &ours, "model")?, IMAGE)?;
-        Some(podman)
-    } else {
-        None
-    };
-    ours.appc(&["stop", "model"])?;
+        if missing.has("lxc-execute", "lxc") { Some(LxcExecute::modelled_on(sandbox, ours, CONTAINER)?) } else { None };
+    let podman = app.in_podman(sandbox, missing)?;
+    let lxd = app.in_lxd(sandbox, missing)?;
+    ours.appc(&["stop", CONTAINER])?;
     ours.wait_cleared_up()?;
 
-    let mut contenders: Vec<Contender<'_>> = vec![Box::new(|| ours.time_start(IMAGE))];
-    let mut peers = Vec::new();
-    if let Some(lxc) = &lxc {
-        contenders.push(Box::new(|| lxc.time_start()));
-        peers.push(("lxc-execute, the same configuration", 0.8));
-    }
-    if let Some(podman) = &podman {
-        contenders.push(Box::new(|| podman.time_run("start", &["--rm", IMAGE, "/bin/true"])));
-        peers.push(("podman run --rm, its bridge", 0.12));
-    }
-    let medians = in_turns(ROUNDS, &mut contenders)?;
-    for ((beside, target), theirs) in peers.iter().zip(&medians[1..]) {
-        table.add(&Row {
-            what: "`appc run --rm --image NAME -- true`",
-            ours: Quantity::Time(medians[0]),
-            beside,
-            theirs: Quantity::Time(*theirs),
-            target: Some(*target),
-        });
-    }
-    if let Some(lxc) = &lxc {
-        in_a_row(&ours, lxc, table)?;
-    }
-    if let Some(podman) = &podman {
-        in_running(&ours, podman, table)?;
-    }
-    Ok(())
+    one_shot(ours, lxc.as_ref(), podman.as_ref(), lxd.as_ref(), table)?;
+    in_a_row(ours, lxc.as_ref(), lxd.as_ref(), table)?;
+    in_running(ours, podman.as_ref(), lxd.as_ref(), table)
 }
 
-/// A command in a container that runs already.
-fn in_running(ours: &Installation, podman: &Podman, table: &mut Table) -> anyhow::Result<()> {
-    ours.appc(&["start", "model"])?;
-    podman.time_run("start", &["--detach", "--name", "model", IMAGE, "/bin/sleep", "600"])?;
-    let ours_in_running = || ours.timed(&["-c", "model", "run", "--", "true"]);
-    let theirs_in_running = || podman.timed("start", &["exec", "model", "/bin/true"]);
-    let medians = in_turns(ROUNDS, &mut [Box::new(ours_in_running), Box::new(theirs_in_running)])?;
-    ours.appc(&["stop", "model"])?;
-    podman.podman("start", &["rm", "--force", "--time", "0", "model"])?;
-    ours.wait_cleared_up()?;
-    table.add(&Row {
-        what: "`appc -c NAME run -- true` in a container that runs",
-        ours: Quantity::Time(medians[0]),
-        beside: "podman exec",
-        theirs: Quantity::Time(medians[1]),
-        target: None,
-    });
-    Ok(())
+fn one_shot(
+    ours: &Installation,
+    lxc: Option<&LxcExecute>,
+    podman: Option<&Podman>,
+    lxd: Option<&Lxd>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let start = || ours.time_start(IMAGE);
+    let mut comparison = Comparison::of("`appc run --rm --image NAME -- true`", Box::new(start));
+    if let Some(lxc) = lxc {
+        comparison.beside("lxc-execute, the same configuration", Some(0.8), Box::new(|| lxc.time_start()));
+    }
+    if let Some(podman) = podman {
+        let run = || podman.time_run("start", &["--rm", IMAGE, "/bin/true"]);
+        comparison.beside("podman run --rm, its bridge", Some(0.12), Box::new(run));
+    }
+    if let Some(lxd) = lxd {
+        let launch = || {
+            let time = launch(lxd)?;
+            lxd.lxc(&["delete", "--force", SHOT])?;
+            Ok(time)
+        };
+        comparison.beside("lxc launch + lxc exec of LXD, its bridge", None, Box::new(launch));
+    }
+    comparison.run(ROUNDS, table)
 }
 
 /// Our answer comes before the teardown: this shows what a start costs the machine, not the one who waits for it.
-fn in_a_row(ours: &Installation, lxc: &LxcExecute, table: &mut Table) -> anyhow::Result<()> {
+fn in_a_row(ours: &Installation, lxc: Option<&LxcExecute>, lxd: Option<&Lxd>, table: &mut Table) -> anyhow::Result<()> {
     let ours_in_a_row = || {
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         for _ in 0..IN_A_ROW {
             ours.timed(&["run", "--rm", "--image", IMAGE, "--", "true"])?;
         }
         ours.wait_cleared_up()?;
         Ok(begin.elapsed() / IN_A_ROW)
     };
-    let theirs_in_a_row = || {
-        (0..IN_A_ROW)
-            .map(|_| lxc.time_start())
-            .sum::<anyhow::Result<_>>()
-            .map(|all: std::time::Duration| all / IN_A_ROW)
-    };
-    let medians = in_turns(5, &mut [Box::new(ours_in_a_row), Box::new(theirs_in_a_row)])?;
-    table.add(&Row {
-        what: "the same, 20 in a row with all teardown, each",
-        ours: Quantity::Time(medians[0]),
-        beside: "lxc-execute, the same configuration",
-        theirs: Quantity::Time(medians[1]),
-        target: None,
-    });
-    Ok(())
-}
-
-/// An image as a user makes it: a base and a layer of changes, loaded from its file.
-fn make_image(sandbox: &Sandbox, ours: &Installation) -> anyhow::Result<()> {
-    let file = sandbox.base.join("app.aimg").to_string_lossy().into_owned();
-    ours.appc(&["provision", "--name", "maker"])?;
-    ours.appc(&["-c", "maker", "run", "--", "sh", "-c", "echo app > /root/app"])?;
-    ours.appc(&["-c", "maker", "save-image", &file, "--name", IMAGE])?;
-    ours.appc(&["load-image", &file, "--name", "loaded"])?;
-    for container in ["maker", "loaded"] {
-        ours.appc(&["rm", container])?;
+    let mut comparison = Comparison::of("the same, 20 in a row with all teardown, each", Box::new(ours_in_a_row));
+    if let Some(lxc) = lxc {
+        let row = || mean(IN_A_ROW, || lxc.time_start());
+        comparison.beside("lxc-execute, the same configuration", None, Box::new(row));
     }
-    Ok(())
+    if let Some(lxd) = lxd {
+        let row = || mean(IN_A_ROW_LXD, || Ok(launch(lxd)? + lxd.timed(&["delete", "--force", SHOT])?));
+        comparison.beside("lxc launch + lxc exec + lxc delete of LXD", None, Box::new(row));
+    }
+    comparison.run(5, table)
 }
 
-/// The files of a running container as a tar, all of them root's.
-fn tar_of(sandbox: &Sandbox, ours: &Installation, container: &str) -> anyhow::Result<PathBuf> {
-    let tar = sandbox.base.join("app.tar");
-    let root = format!("/proc/{}/root", ours.processes(container)?.agent);
-    let mut command = Command::new("tar");
-    command.args(["--one-file-system", "--owner=0", "--group=0", "-C", &root, "-cf"]).arg(&tar).arg(".");
-    output(&mut command)?;
-    Ok(tar)
+/// A command in a container that runs already.
+fn in_running(
+    ours: &Installation,
+    podman: Option<&Podman>,
+    lxd: Option<&Lxd>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    ours.appc(&["start", CONTAINER])?;
+    let run = || ours.timed(&["-c", CONTAINER, "run", "--", "true"]);
+    let mut comparison = Comparison::of("`appc -c NAME run -- true` in a container that runs", Box::new(run));
+    if let Some(podman) = podman {
+        podman.time_run("start", &["--detach", "--name", CONTAINER, IMAGE, "/bin/sleep", "600"])?;
+        let exec = || podman.timed("start", &["exec", CONTAINER, "/bin/true"]);
+        comparison.beside("podman exec", None, Box::new(exec));
+    }
+    if let Some(lxd) = lxd {
+        lxd.lxc(&["launch", IMAGE, CONTAINER])?;
+        comparison.beside("lxc exec of LXD", None, Box::new(|| lxd.timed(&["exec", CONTAINER, "--", "/bin/true"])));
+    }
+    comparison.run(ROUNDS, table)?;
+    ours.appc(&["stop", CONTAINER])?;
+    if let Some(podman) = podman {
+        podman.podman("start", &["rm", "--force", "--time", "0", CONTAINER])?;
+    }
+    if let Some(lxd) = lxd {
+        lxd.lxc(&["delete", "--force", CONTAINER])?;
+    }
+    ours.wait_cleared_up()
+}
+
+/// LXD has no command for one shot.
+fn launch(lxd: &Lxd) -> anyhow::Result<Duration> {
+    Ok(lxd.timed(&["launch", IMAGE, SHOT])? + lxd.timed(&["exec", SHOT, "--", "/bin/true"])?)
+}
+
+fn mean(count: u32, start: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Duration> {
+    let all: Duration = iter::repeat_with(start).take(count as usize).sum::<anyhow::Result<_>>()?;
+    Ok(all / count)
 }
