@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use appcontainers::{
     Paths,
-    container::{ContainerRecord, startup_specs},
+    container::startup_specs,
     network::{self, HostNetwork, ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
+    record::ContainerRecord,
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
 };
 

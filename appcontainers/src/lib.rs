@@ -16,6 +16,7 @@ mod paths;
 pub mod process;
 pub mod program;
 mod progress;
+pub mod record;
 pub mod runtime;
 mod service;
 pub mod session;
@@ -24,7 +25,7 @@ pub mod skeleton;
 pub mod state;
 
 pub use appcontainers_wire::ExitStatus;
-pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
+pub use container::{ArchiveSource, Container, ContainerDetails, SaveOptions, Saved};
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
@@ -33,6 +34,7 @@ pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use process::{Command, RunStreams};
 pub use progress::{NoProgress, Progress};
+pub use record::OverlayKind;
 pub use runtime::{Status, prewarm};
 pub use service::{
     DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,

@@ -12,11 +12,12 @@ use std::{
 
 use crate::{
     Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
+    container::{DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
     doctor::{self, Check},
     error::io_error,
     image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
+    record::ContainerRecord,
     runtime, session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use appcontainers_wire::client::{FromClient, ToClient};
 
-use super::{Container, ContainerRecord, OverlayKind, monitor, startup_specs};
+use super::{Container, monitor, startup_specs};
 use crate::{
     Error,
     process::{Connection, ConnectionError},
+    record::{ContainerRecord, OverlayKind},
     runtime::{self, RuntimeError, StartMode, Status},
 };
 

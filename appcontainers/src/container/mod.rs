@@ -8,7 +8,6 @@ mod files;
 mod lifecycle;
 mod monitor;
 mod processes;
-mod record;
 mod rename;
 mod run;
 mod save;
@@ -20,13 +19,13 @@ pub use details::ContainerDetails;
 pub(crate) use details::details;
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use processes::SpawnOptions;
-pub use record::{ContainerRecord, OverlayKind};
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
 use crate::{
     ContainerName, Error, Paths,
+    record::ContainerRecord,
     runtime::{self, RuntimeError, Status},
     state::ContainerLock,
 };

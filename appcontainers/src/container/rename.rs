@@ -5,12 +5,13 @@ use std::{fs, io, time::Duration};
 
 use serde_json::Value;
 
-use super::{Container, ContainerRecord};
+use super::Container;
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
     event,
     network::{ReservationError, ReservationStore, Reservations},
+    record::ContainerRecord,
     runtime::{Status, overlay_dir},
     session,
     state::{ContainerLock, Durability, HostLock},
@@ -124,9 +125,9 @@ fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) ->
 mod tests {
     use super::*;
     use crate::{
-        container::OverlayKind,
         image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReserveOptions},
+        record::OverlayKind,
         setup,
         state::create_directory,
     };

@@ -19,11 +19,10 @@ use super::{
     start_record::START_RECORD,
 };
 use crate::{
-    ContainerName, Paths,
-    container::{ContainerRecord, OverlayKind},
-    event,
+    ContainerName, Paths, event,
     network::{ReservationError, ReservationStore},
     output::gone,
+    record::{ContainerRecord, OverlayKind},
     session,
     state::{ContainerLock, Durability, HostLock, StateError},
 };

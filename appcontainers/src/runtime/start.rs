@@ -23,10 +23,9 @@ use super::{
     programs, rootfs, start_files,
 };
 use crate::{
-    ContainerName, Paths,
-    container::ContainerRecord,
-    event,
+    ContainerName, Paths, event,
     network::{PoolSettings, Reservation, new_veth_name},
+    record::ContainerRecord,
     state::{Durability, create_directory, replace},
 };
 

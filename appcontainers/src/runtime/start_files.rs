@@ -8,8 +8,8 @@ use std::{
 use super::{RuntimeError, error::host_error};
 use crate::{
     Paths,
-    container::ContainerRecord,
     network::{PoolSettings, Reservation},
+    record::ContainerRecord,
     skeleton::{self, Phase, SkeletonContext},
     state::{Durability, create_directory, replace},
 };

@@ -66,7 +66,7 @@ impl ContainerRecord {
 
     /// Writes the record to the directory of `directory_of`, which differs from the record's name while the container
     /// is being renamed.
-    pub(super) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
+    pub(crate) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
         write(&paths.container(directory_of).join("container.json"), self, self.overlay.durability())
     }
 }
