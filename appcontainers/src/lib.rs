@@ -37,6 +37,7 @@ pub use progress::{NoProgress, Progress};
 pub use record::OverlayKind;
 pub use runtime::{Status, prewarm};
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, ProvisionOptions, Service, UsagePart,
+    setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};

@@ -38,11 +38,13 @@ pub struct Container {
 }
 
 impl Container {
-    /// A container that is there.
+    /// A container that is there, also if its record can't be read: then all but its removal fails, and says that.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
-        if ContainerRecord::load(paths, name)?.is_none_or(|record| record.name != *name) {
-            rename::complete_all(paths)?;
+        match ContainerRecord::load(paths, name) {
+            Ok(Some(record)) if record.name == *name => {}
+            Ok(_) => rename::complete_all(paths)?,
+            Err(_) => return Ok(container),
         }
         if runtime::is_gone(paths, &container.record()?)? {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
