@@ -82,7 +82,10 @@ pub fn begin(
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
     let files = match mode {
-        StartMode::Full => start_files::render(paths, container, reservation, settings, &directory)?,
+        StartMode::Full => {
+            let rendered = start_files::render(paths, container, reservation, settings, &directory)?;
+            start_files::show(rendered, &root)?
+        }
         // An archive may hold the very files over which these are shown.
         StartMode::Files => Vec::new(),
     };
