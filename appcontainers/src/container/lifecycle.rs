@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use appcontainers_wire::client::{FromClient, ToClient};
 
-use super::{Container, monitor, recover, startup_specs};
+use super::{Container, length, monitor, recover, startup_specs};
 use crate::{
     Error,
     process::{Connection, ConnectionError},
@@ -28,6 +28,7 @@ impl Container {
     pub fn start(&self) -> Result<(), Error> {
         let mut lock = self.lock()?;
         let mut record = self.record()?;
+        length::check(&self.name, &startup_specs(&record.config))?;
         while self.status()? == Status::Running {
             match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
                 // Its monitor has died under way.

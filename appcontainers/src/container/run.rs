@@ -3,7 +3,7 @@
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
 use rand::Rng as _;
 
-use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
+use super::{Container, length, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
     output::ForegroundReader,
@@ -21,6 +21,7 @@ impl Container {
     /// Runs a command with these streams; otherwise as [`Container::run`].
     pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
+        length::check(&self.name, std::slice::from_ref(&spec))?;
         // Opened before the command can end: an ephemeral container may be gone the moment after.
         let log = self.open_log()?;
         let (mut connection, accepted) = self.begin_run(spec)?;
