@@ -192,6 +192,9 @@ pub enum Error {
     /// A name.
     #[error(transparent)]
     Name(#[from] crate::InvalidName),
+    /// The directories of the installation.
+    #[error(transparent)]
+    Directory(#[from] crate::InvalidDirectory),
     /// An archive that can't be loaded.
     #[error("cannot load {}", archive.display())]
     Archive {

@@ -31,7 +31,7 @@ pub use error::Error;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
-pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
 pub use process::{Command, RunStreams};
 pub use progress::{NoProgress, Progress};
 pub use record::OverlayKind;

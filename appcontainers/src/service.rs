@@ -90,7 +90,7 @@ impl From<PathBuf> for ImageSource {
 
 /// The service of this host, set up if it was not, with a base to provision from: works offline.
 pub fn setup_service() -> Result<Service, Error> {
-    let service = Service::open(Paths::from_env());
+    let service = Service::open(Paths::from_env()?);
     service.prepare()?;
     service.default_base()?;
     Ok(service)
