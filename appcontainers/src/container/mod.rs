@@ -70,10 +70,11 @@ impl Container {
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
         let lock = self.settle()?;
-        if !lock.is_current()? {
+        if !lock.is_current()? || ContainerRecord::load(&self.paths, &self.name)?.is_none() {
+            // Where its file is, it was made for nothing.
+            lock.remove()?;
             return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
         }
-        self.record()?;
         Ok(lock)
     }
 

@@ -12,7 +12,7 @@ use crate::{
     event,
     network::{ReservationError, ReservationStore, Reservations},
     record::ContainerRecord,
-    runtime::{Status, overlay_dir},
+    runtime::{self, Status, overlay_dir},
     session,
     state::{ContainerLock, Durability, HostLock, StateError},
 };
@@ -42,6 +42,7 @@ impl Container {
         record.name = new.clone();
         record.store_in(&self.paths, &self.name)?;
         complete(&self.paths, &lock)?;
+        remove_locks(&self.paths, &lock)?;
         self.name = new;
         Ok(())
     }
@@ -56,9 +57,18 @@ pub(super) fn complete_all(paths: &Paths) -> Result<(), Error> {
 /// Completes the renaming of the container that was `old`, unless a command is busy with it.
 pub(crate) fn complete_of(paths: &Paths, old: &ContainerName) -> Result<(), Error> {
     match ContainerLock::try_acquire(paths, old)? {
-        Some(lock) => complete(paths, &lock),
+        Some(lock) => complete(paths, &lock).and_then(|()| remove_locks(paths, &lock)),
         None => Ok(()),
     }
+}
+
+/// Removes the files of the locks of a name that its container has left.
+fn remove_locks(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
+    if ContainerRecord::load(paths, lock.name())?.is_none() {
+        runtime::remove_tree(&paths.monitor_lock(lock.name()))?;
+        lock.remove()?;
+    }
+    Ok(())
 }
 
 /// Whether a renaming to this name has begun and is not completed. A container that can't be read may be the one.
