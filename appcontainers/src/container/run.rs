@@ -78,7 +78,12 @@ impl Container {
             if let Some(lock) = &lock {
                 monitor::wait_ready(&self.paths, lock, &mut connection)?;
             }
-            match sent.and_then(|()| connection.wait_accepted(monitor::READY_TIMEOUT)) {
+            let accepted = match sent {
+                // Why it has ended is learnt by reading.
+                Ok(()) | Err(ConnectionError::Ended) => connection.wait_accepted(monitor::READY_TIMEOUT),
+                Err(source) => Err(source),
+            };
+            match accepted {
                 Ok(accepted) => return Ok((connection, accepted)),
                 Err(ConnectionError::Ended) if self.status()? == Status::Running => {
                     // Its monitor has died: perhaps before, perhaps after it had the command started.
