@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use appcontainers::{ContainerName, Paths, Service};
+use appcontainers::{ContainerName, InvalidDirectory, Paths, Service};
 use clap::{ArgAction, Args, Parser};
 
 use crate::{commands::Command, context::Context};
@@ -44,14 +44,14 @@ pub(crate) struct Global {
 impl Cli {
     /// Does what was typed; the exit code of the whole program.
     pub(crate) fn execute(self) -> anyhow::Result<u8> {
-        let service = Service::open(self.global.paths());
+        let service = Service::open(self.global.paths()?);
         let context = Context::new(service, self.global.container, self.global.json);
         self.command.execute(&context)
     }
 }
 
 impl Global {
-    fn paths(&self) -> Paths {
+    fn paths(&self) -> Result<Paths, InvalidDirectory> {
         self.root.as_ref().map_or_else(Paths::from_env, Paths::with_root)
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_root_that_is_relative_is_meant_from_here() {
         let here = std::env::current_dir().unwrap();
-        let paths = parse("appc --root state ls").unwrap().global.paths();
+        let paths = parse("appc --root state ls").unwrap().global.paths().unwrap();
         assert_eq!(paths.root(), here.join("state"));
     }
 }

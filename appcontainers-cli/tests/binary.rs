@@ -52,6 +52,22 @@ fn an_image_and_a_container_cannot_both_be_meant() {
 }
 
 #[test]
+fn a_directory_that_no_container_could_have_its_state_in_is_refused_at_once() {
+    let line = |bad| format!("appc: cannot use {bad:?} as APPC_ROOT or APPC_RUN: it holds a control character");
+    for (arguments, code) in [(&["ls"][..], 1), (&["setup"], 1), (&["gc"], 1), (&["run", "--", "true"], 125)] {
+        let bad = "/nonexistent/a\nb";
+        let of_option = appc(&[&["--root", bad], arguments].concat()).output().unwrap();
+        let of_root = appc(arguments).env("APPC_ROOT", bad).output().unwrap();
+        let of_run = appc(arguments).env("APPC_RUN", bad).output().unwrap();
+        for output in [of_option, of_root, of_run] {
+            assert_eq!(output.status.code(), Some(code));
+            assert!(text(&output.stderr).starts_with(&line(bad)), "{}", text(&output.stderr));
+            assert_eq!(text(&output.stderr).lines().count(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_failure_of_appc_itself_in_run_is_125_and_elsewhere_1() {
     for (arguments, code) in [(&["run", "--", "true"][..], 125), (&["inspect"], 1)] {
         let output = appc(arguments).env("APPC_CONTAINER", "No/Name").output().unwrap();

@@ -24,7 +24,7 @@ const PREDECESSOR_END: Duration = Duration::from_millis(200);
 
 /// Takes a running container over.
 pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
-    let paths = Paths::from_env();
+    let paths = Paths::from_env()?;
     // Whoever holds it is the container's monitor.
     let lock = lock(&paths, name, PREDECESSOR_END)?;
     let record = StartRecord::load(&paths, name)?.filter(|record| record.status() == Status::Running);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use appcontainers::{
     Paths,
-    container::{ContainerRecord, startup_specs},
+    container::startup_specs,
     network::{self, HostNetwork, ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
+    record::ContainerRecord,
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
 };
 
@@ -25,7 +26,7 @@ const PREDECESSOR_END: Duration = Duration::from_secs(10);
 /// Starts the container. Only for a process with one thread.
 pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let name = &arguments.name;
-    let paths = Paths::from_env();
+    let paths = Paths::from_env()?;
     let lock = lock(&paths, name, PREDECESSOR_END)?;
     let container = ContainerRecord::load(&paths, name)?
         .ok_or_else(|| runtime::RuntimeError::NoContainer { name: name.clone() })?;

@@ -12,7 +12,8 @@ use std::{
 };
 
 use rustix::{
-    fs::CWD,
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    io::Errno,
     mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
     thread::UnshareFlags,
 };
@@ -46,29 +47,55 @@ pub fn copy(source: &Path, target: &Path, user_namespace: Option<BorrowedFd<'_>>
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, source, flags)?;
     if let Some(namespace) = user_namespace {
-        set_id_map(tree.as_fd(), namespace)?;
+        set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, Some(namespace))?;
     }
     rustix::mount::move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
+}
+
+/// Shows the file `source`, read-only, over what is at `inside` in the tree below `root`; whether there is something.
+/// Names are looked up as a process would whose root `root` is, and a symbolic link at `inside` itself is not followed
+/// but covered: also one that leads nowhere.
+pub fn cover(source: &Path, root: BorrowedFd<'_>, inside: &Path) -> io::Result<bool> {
+    let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    // Nothing before the name: the root itself.
+    let parent = Path::new(".").join(parent);
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let link_or_file = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::openat2(root, parent, directory, Mode::empty(), ResolveFlags::IN_ROOT)
+        .and_then(|parent| rustix::fs::openat(parent, name, link_or_file, Mode::empty()));
+    let target = match target {
+        Ok(target) => target,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(errno.into()),
+    };
+    let tree =
+        rustix::mount::open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, None)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(&tree, "", &target, "", flags)?;
+    Ok(true)
 }
 
 /// Whether the mount at `source` can be id-mapped on this kernel. Changes nothing.
 pub fn can_map_ids(source: &Path, user_namespace: BorrowedFd<'_>) -> io::Result<bool> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, source, flags)?;
-    match set_id_map(tree.as_fd(), user_namespace) {
+    match set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, Some(user_namespace)) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn set_id_map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+fn set_attributes(tree: BorrowedFd<'_>, set: u64, namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_set: set,
         attr_clr: 0,
         propagation: 0,
-        userns_fd: namespace.as_raw_fd() as u64,
+        userns_fd: namespace.map_or(0, |namespace| namespace.as_raw_fd() as u64),
     };
     // SAFETY: the path is an empty C string and `attributes` a whole `struct mount_attr`
     // (mount_setattr(2)), both alive during the call; its size goes with it.

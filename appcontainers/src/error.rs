@@ -136,6 +136,32 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A command, or all startup commands, with environment: longer than a message.
+    #[error(
+        "container {name}: commands with their environment are {bytes} bytes long, {limit} at the most can be passed on; \
+         pass long data on standard input or in a file"
+    )]
+    CommandTooLong {
+        /// The container.
+        name: ContainerName,
+        /// How long it is, as JSON.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A word or a variable of a command: longer than the kernel takes.
+    #[error(
+        "container {name}: a word or variable of the command is {bytes} bytes long, {limit} at the most are possible; \
+         pass long data on standard input or in a file"
+    )]
+    WordTooLong {
+        /// The container.
+        name: ContainerName,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// A startup command that can't be kept.
     #[error("a startup command is empty or holds a control character: {command:?}")]
     BadStartupCommand {
@@ -166,6 +192,9 @@ pub enum Error {
     /// A name.
     #[error(transparent)]
     Name(#[from] crate::InvalidName),
+    /// The directories of the installation.
+    #[error(transparent)]
+    Directory(#[from] crate::InvalidDirectory),
     /// An archive that can't be loaded.
     #[error("cannot load {}", archive.display())]
     Archive {

@@ -16,6 +16,7 @@ mod paths;
 pub mod process;
 pub mod program;
 mod progress;
+pub mod record;
 pub mod runtime;
 mod service;
 pub mod session;
@@ -25,19 +26,21 @@ pub mod state;
 
 pub use appcontainers_wire::{ExitStatus, ProcessId, RestartPolicy, Stream};
 pub use container::{
-    ArchiveSource, AttachStreams, Container, ContainerDetails, LogPiece, LogQuery, Logs, OverlayKind, SaveOptions,
-    Saved, SpawnOptions,
+    ArchiveSource, AttachStreams, Container, ContainerDetails, LogPiece, LogQuery, Logs, SaveOptions, Saved,
+    SpawnOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
-pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
 pub use process::{Command, RunStreams};
 pub use progress::{NoProgress, Progress};
+pub use record::OverlayKind;
 pub use runtime::{Status, prewarm};
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, ProvisionOptions, Service, UsagePart,
+    setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};

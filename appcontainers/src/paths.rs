@@ -22,6 +22,23 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path).components().collect()
 }
 
+/// A directory that can't be the state directory or the run directory: a container's configuration, which is text, could
+/// not name it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot use {path:?} as APPC_ROOT or APPC_RUN: it holds a control character or is no UTF-8; choose another directory"
+)]
+pub struct InvalidDirectory {
+    path: PathBuf,
+}
+
+fn check(path: &Path) -> Result<(), InvalidDirectory> {
+    match path.to_str() {
+        Some(text) if !text.chars().any(char::is_control) => Ok(()),
+        _ => Err(InvalidDirectory { path: path.to_owned() }),
+    }
+}
+
 /// The two directories that one installation of `appcontainers` owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -30,30 +47,32 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// State in `root`, locks and sockets in `run`; both absolute.
+    /// State in `root`, locks and sockets in `run`; both absolute and without control characters, or no container starts.
     pub fn new(root: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), run: run.into() }
     }
 
     /// `APPC_ROOT` and `APPC_RUN` from the environment, else the defaults.
-    pub fn from_env() -> Self {
+    pub fn from_env() -> Result<Self, InvalidDirectory> {
         Self::choose(variable("APPC_ROOT"), variable("APPC_RUN"))
     }
 
     /// State in `root`, the rest as [`Paths::from_env`].
-    pub fn with_root(root: impl Into<PathBuf>) -> Self {
+    pub fn with_root(root: impl Into<PathBuf>) -> Result<Self, InvalidDirectory> {
         Self::choose(Some(root.into()), variable("APPC_RUN"))
     }
 
     /// Two state directories never share what is running: containers of one name would be taken for one.
-    fn choose(root: Option<PathBuf>, run: Option<PathBuf>) -> Self {
+    fn choose(root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Self, InvalidDirectory> {
         let mut paths = Self::new(root.map_or_else(|| DEFAULT_ROOT.into(), absolute), DEFAULT_RUN);
         match run {
             Some(run) => paths.run = absolute(run),
             None if paths.root == Path::new(DEFAULT_ROOT) => {}
             None => paths.run = format!("{DEFAULT_RUN}-{}", paths.tag()).into(),
         }
-        paths
+        check(&paths.root)?;
+        check(&paths.run)?;
+        Ok(paths)
     }
 
     /// The state directory.
@@ -205,18 +224,31 @@ mod tests {
 
     #[test]
     fn another_state_directory_has_a_run_directory_of_its_own() {
-        let default = Paths::choose(None, None);
+        let choose = |root, run| Paths::choose(root, run).unwrap();
+        let default = choose(None, None);
         assert_eq!((default.root(), default.run()), (Path::new(DEFAULT_ROOT), Path::new(DEFAULT_RUN)));
-        assert_eq!(Paths::choose(Some("/var/lib/appcontainers/".into()), None), default);
-        let other = Paths::choose(Some("/srv/a".into()), None);
+        assert_eq!(choose(Some("/var/lib/appcontainers/".into()), None), default);
+        let other = choose(Some("/srv/a".into()), None);
         assert_eq!(other.run(), Path::new(&format!("{DEFAULT_RUN}-{}", other.tag())));
-        assert_eq!(Paths::choose(Some("/srv/./a/".into()), None), other);
-        assert_eq!(Paths::choose(Some("/srv/a".into()), Some("/run/x".into())).run(), Path::new("/run/x"));
+        assert_eq!(choose(Some("/srv/./a/".into()), None), other);
+        assert_eq!(choose(Some("/srv/a".into()), Some("/run/x".into())).run(), Path::new("/run/x"));
     }
 
     #[test]
     fn a_relative_directory_is_made_absolute() {
         let here = std::env::current_dir().unwrap();
-        assert_eq!(Paths::choose(Some("state".into()), None).root(), here.join("state"));
+        assert_eq!(Paths::choose(Some("state".into()), None).unwrap().root(), here.join("state"));
+    }
+
+    #[test]
+    fn a_directory_that_no_configuration_can_name_is_refused() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        for bad in [&b"/srv/a\nb"[..], b"/srv/\x1b[2J", b"/srv/a\tb", b"/srv/\xff"] {
+            let path = PathBuf::from(OsStr::from_bytes(bad));
+            for chosen in [Paths::choose(Some(path.clone()), None), Paths::choose(None, Some(path))] {
+                let error = chosen.unwrap_err().to_string();
+                assert!(!error.chars().any(char::is_control), "{error}");
+            }
+        }
     }
 }

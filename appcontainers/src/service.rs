@@ -1,28 +1,28 @@
 //! The way in: one installation's images and containers.
 
+mod containers;
 mod df;
 mod gc;
 mod images;
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use crate::{
-    Container, ContainerDetails, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{ContainerRecord, DEFAULT_STOP_TIMEOUT, NewContainer, complete_renaming_of, create, details, recover},
+    Container, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
+    container::{DEFAULT_STOP_TIMEOUT, NewContainer, create, recover},
     doctor::{self, Check},
-    error::io_error,
     image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
-    runtime, session,
+    session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
     state::ContainerLock,
 };
 
+pub use containers::ListedContainer;
 pub use df::{DiskUsage, UsagePart};
 pub use gc::Garbage;
 
@@ -90,7 +90,7 @@ impl From<PathBuf> for ImageSource {
 
 /// The service of this host, set up if it was not, with a base to provision from: works offline.
 pub fn setup_service() -> Result<Service, Error> {
-    let service = Service::open(Paths::from_env());
+    let service = Service::open(Paths::from_env()?);
     service.prepare()?;
     service.default_base()?;
     Ok(service)
@@ -173,18 +173,6 @@ impl Service {
         Ok(session::set_current_container(&self.paths, name)?)
     }
 
-    /// All containers, by name.
-    pub fn containers(&self) -> Result<Vec<ContainerDetails>, Error> {
-        let records = self.records()?;
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
-        let reservations = Reservations::read(&self.paths)?;
-        // One that was removed between the two reads has a record and no reservation.
-        let there = records.into_iter().filter(|record| reservations.get(&record.name).is_some());
-        there.map(|record| details(&self.paths, record, &reservations)).collect()
-    }
-
     fn make(&self, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
         let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
@@ -212,39 +200,6 @@ impl Service {
             }
         }
         Ok(setup::undo(&self.paths)?)
-    }
-
-    /// The records of all containers.
-    pub(crate) fn records(&self) -> Result<Vec<ContainerRecord>, Error> {
-        let directory = self.paths.containers();
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(io_error("list", &directory)(error)),
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok());
-        // One that is being made has a directory and no record yet.
-        let mut records = Vec::new();
-        for name in names {
-            let load = |name| ContainerRecord::load(&self.paths, name);
-            let record = match load(&name)? {
-                // It has the new name afterwards, or its old one again.
-                Some(record) if record.name != name => {
-                    complete_renaming_of(&self.paths, &name)?;
-                    load(&name)?.map_or_else(|| load(&record.name), |record| Ok(Some(record)))?
-                }
-                record => record,
-            };
-            if let Some(record) = record
-                && !runtime::is_gone(&self.paths, &record)?
-            {
-                records.push(record);
-            }
-        }
-        records.sort_by(|one, other| one.name.cmp(&other.name));
-        // One that is being renamed may be seen under both names.
-        records.dedup_by(|one, other| one.name == other.name);
-        Ok(records)
     }
 
     /// Sets the host up if that was not done.

@@ -4,12 +4,13 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    os::unix::net::UnixListener,
     path::Path,
     time::{Duration, Instant},
 };
 
-use appcontainers_tests::{Host, LIMIT, Running, eventually, in_sandbox};
+use appcontainers_tests::{Archive, Host, LIMIT, Running, eventually, in_sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -345,5 +346,46 @@ fn a_name_can_be_used_again_at_once() {
             host.appc(["start", "web"]).succeeds();
             host.appc(["rm", "-f", "web"]).succeeds();
         }
+    });
+}
+
+/// As after an update of appc: what it says to the monitor is understood by nobody.
+#[test]
+fn a_container_whose_monitor_is_of_another_version_is_left_alone_until_it_is_restarted() {
+    in_sandbox(|host| {
+        Archive::new().file("file", b"x").write(host.file("app.tar"));
+        host.start("web");
+        host.sh_in("web", "echo kept > /run/only-now").succeeds();
+        let socket = host.paths().container_run(&"web".parse().unwrap()).join("client.sock");
+        let real = socket.with_extension("real");
+        fs::rename(&socket, &real).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        // Says which version it is and lets each client go that has said something.
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let ready = br#"{"type":"ready","wire":99,"init_pid":1}"#;
+                let _ = client.write_all(&[&[ready.len() as u8, 0, 0, 0, 0, 0, 0, 0], &ready[..]].concat());
+                let _ = client.read(&mut [0; 4096]);
+            }
+        });
+        let begin = Instant::now();
+        for (code, command) in [
+            (125, &["-c", "web", "run", "--", "true"][..]),
+            (1, &["start", "web"]),
+            (1, &["-c", "web", "load-archive", "app.tar"]),
+            (1, &["-c", "web", "save-image", "app.aimg"]),
+        ] {
+            host.appc(command).refuses(code, &["web", "version 99", "restart the container"]);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(status(host, "web"), "running");
+        // It is the container that it was.
+        let other = socket.with_extension("other");
+        fs::rename(&socket, &other).unwrap();
+        fs::rename(&real, &socket).unwrap();
+        assert_eq!(host.in_container("web", ["cat", "/run/only-now"]).succeeds(), "kept");
+        fs::rename(&other, &socket).unwrap();
+        host.appc(["restart", "web"]).succeeds();
+        assert_eq!(host.in_container("web", ["echo", "works"]).succeeds(), "works");
     });
 }

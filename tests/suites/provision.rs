@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt};
 
-use appcontainers_tests::{Host, in_sandbox};
+use appcontainers_tests::{Archive, Host, in_sandbox};
 
 #[test]
 fn a_fresh_host_needs_no_other_command() {
@@ -208,6 +208,44 @@ fn skeletons_of_the_three_phases_come_when_they_should() {
         let name = host.appc(["load-image", "web.aimg"]).succeeds();
         let said = host.sh_in(&name, "cat /etc/who /etc/loaded /etc/motd").succeeds();
         assert_eq!(said, format!("mine\nloaded {name}\nhello from {name}"));
+    });
+}
+
+/// As images of hosts with systemd-resolved have it: what the link leads to is not there.
+#[test]
+fn what_a_start_shows_covers_links_and_the_image_keeps_them() {
+    in_sandbox(|host| {
+        host.appc(["setup"]).succeeds();
+        skeleton(host, "start/etc/resolv.conf", "nameserver 192.0.2.53\n");
+        skeleton(host, "start/etc/linked/word", "shown\n");
+        let links = |resolv_conf| {
+            let archive = Archive::new().directory("srv").file("srv/word", b"of the image\n");
+            archive.symlink("etc/linked", "/srv").symlink("etc/resolv.conf", resolv_conf).write(host.file("links.tar"));
+        };
+        for (n, resolv_conf) in ["../run/systemd/resolve/stub-resolv.conf", "/etc/passwd", "."].iter().enumerate() {
+            let (name, saved) = (format!("web{n}"), format!("saved{n}.aimg"));
+            links(resolv_conf);
+            host.provision(&name);
+            host.appc(["-c", &name, "load-archive", "links.tar", "--into", "/"]).succeeds();
+            let upper = || host.sh(&format!("cd {}/{name}/upper && find . -ls", host.paths().raw_overlays().display()));
+            let (before, changed) = (upper().succeeds(), host.appc(["diff", &name]).succeeds());
+            host.appc(["-c", &name, "save-image", "before.aimg"]).succeeds();
+
+            host.appc(["start", &name]).succeeds();
+            assert_eq!(host.in_container(&name, ["cat", "/etc/resolv.conf"]).stdout, b"nameserver 192.0.2.53\n");
+            assert_eq!(host.in_container(&name, ["cat", "/srv/word"]).stdout, b"shown\n");
+            host.sh_in(&name, "grep -q ^root: /etc/passwd; test ! -L /etc/resolv.conf").succeeds();
+            host.sh_in(&name, "echo x > /etc/resolv.conf").fails(1);
+            host.sh_in(&name, "rm /etc/resolv.conf").fails(1);
+            host.appc(["-c", &name, "save-image", &saved]).succeeds();
+            assert_eq!((upper().succeeds(), host.appc(["diff", &name]).succeeds()), (before, changed));
+            let layers = |file: &str| host.json(["image", "inspect", file])["layers"].clone();
+            assert_eq!(layers("before.aimg"), layers(&saved));
+            // And where the link comes from a layer.
+            let loaded = host.appc(["load-image", &saved, "--name", &format!("loaded{n}")]).succeeds();
+            assert_eq!(host.in_container(&loaded, ["cat", "/etc/resolv.conf"]).stdout, b"nameserver 192.0.2.53\n");
+            assert_eq!(host.appc(["diff", &loaded]).succeeds(), "");
+        }
     });
 }
 

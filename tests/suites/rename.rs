@@ -50,6 +50,24 @@ fn a_chosen_host_name_stays_when_the_container_is_renamed() {
 }
 
 #[test]
+fn no_lock_stays_of_a_name_that_no_container_has() {
+    in_sandbox(|host| {
+        host.start("web");
+        host.appc(["stop", "web"]).succeeds();
+        host.appc(["rename", "web", "shop"]).succeeds();
+        host.appc(["start", "web"]).refuses(1, &["web"]);
+        let locks = || {
+            let entries = fs::read_dir(host.paths().locks()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        // What clears up after the start that was stopped takes the old name's lock once more, and removes it.
+        eventually("the new name's lock is the only one", || (locks() == ["shop.lock"]).then_some(()));
+        host.appc(["rm", "shop"]).succeeds();
+        assert!(locks().is_empty());
+    });
+}
+
+#[test]
 fn a_renaming_that_was_killed_is_completed_or_never_was() {
     in_sandbox(|host| {
         host.provision("zeta");

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 
+use appcontainers::container::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 use appcontainers_tests::{Archive, Host, Running, eventually, in_sandbox};
 use rustix::process::Signal;
 
@@ -254,6 +255,33 @@ fn a_script_without_a_first_line_that_names_its_shell_runs_as_in_a_shell() {
         host.start("web");
         host.sh_in("web", "echo 'echo $0 $1' > /root/script; chmod +x /root/script").succeeds();
         assert_eq!(host.in_container("web", ["/root/script", "x"]).succeeds(), "/root/script x");
+    });
+}
+
+#[test]
+fn a_command_that_is_too_long_is_refused_and_disturbs_nothing() {
+    in_sandbox(|host| {
+        host.start("web");
+        let mut other = long_command(host, "web");
+        // The words of a command whose message is about so long.
+        let words = |bytes: usize| {
+            let full = vec!["x".repeat(100_000); bytes / 100_000];
+            let script = "echo $# $(echo \"$*\" | wc -c)".to_owned();
+            [vec!["sh".to_owned(), "-c".to_owned(), script], full, vec!["x".repeat(bytes % 100_000)]].concat()
+        };
+        let fits = MAX_COMMAND_BYTES - 2000;
+        let count = fits / 100_000;
+        let said = host.in_container("web", words(fits)).succeeds();
+        assert_eq!(said, format!("{count} {}", fits - 100_000 + count));
+        for more in [0, 500, 1024 - 150, 1024 - 50, 1024, 2000] {
+            let refused = host.in_container("web", words(MAX_COMMAND_BYTES + more));
+            refused.refuses(125, &["web", &MAX_COMMAND_BYTES.to_string(), "standard input"]);
+        }
+        let half = "x".repeat(MAX_WORD_BYTES / 2 + 1);
+        let add = ["-c", "web", "startup-command", "add", &half, &half];
+        host.appc(add).refuses(1, &["web", &MAX_WORD_BYTES.to_string()]);
+        other.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
+        assert_eq!(other.wait().succeeds(), "got x");
     });
 }
 

@@ -1,8 +1,9 @@
 //! `appc ls`
 
-use appcontainers::ContainerDetails;
+use appcontainers::{ContainerDetails, ContainerName, ListedContainer};
+use serde::Serialize;
 
-use crate::{context::Context, render};
+use crate::{context::Context, failure, render, stdio};
 
 /// List containers
 #[derive(Debug, clap::Args)]
@@ -14,26 +15,50 @@ pub(crate) struct Args {}
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        context.print(&context.service.containers()?, |containers| text(containers))
+        let rows: Vec<_> = context.service.containers()?.into_iter().map(Row::from).collect();
+        for row in &rows {
+            if let Row::Unreadable { name, error, .. } = row {
+                stdio::note(&format!("warning: container {name} can't be read: {error}"));
+            }
+        }
+        context.print(&rows, |rows| text(rows))
     }
 }
 
-fn text(containers: &[ContainerDetails]) -> String {
-    let row = |container: &ContainerDetails| {
-        [
+/// A container of the listing.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Row {
+    Container(Box<ContainerDetails>),
+    Unreadable { name: ContainerName, status: &'static str, error: String },
+}
+
+impl From<ListedContainer> for Row {
+    fn from(ListedContainer { name, details }: ListedContainer) -> Self {
+        match details {
+            Ok(details) => Row::Container(Box::new(details)),
+            Err(error) => Row::Unreadable { name, status: "unreadable", error: failure::one_line(&error.into()) },
+        }
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    let cells = |row: &Row| match row {
+        Row::Container(container) => [
             container.name.to_string(),
             container.status.as_str().to_owned(),
             container.ip.to_string(),
             container.image.to_string(),
             format!("{:.0}", container.created),
-        ]
+        ],
+        Row::Unreadable { name, status, .. } => [name.as_str(), status, "-", "-", "-"].map(str::to_owned),
     };
-    render::table(["NAME", "STATUS", "ADDRESS", "IMAGE", "CREATED"], containers.iter().map(row))
+    render::table(["NAME", "STATUS", "ADDRESS", "IMAGE", "CREATED"], rows.iter().map(cells))
 }
 
 #[cfg(test)]
 mod tests {
-    use appcontainers::{OverlayKind, Status, image::ImageConfig};
+    use appcontainers::{Error, OverlayKind, Status, image::ImageConfig};
 
     use super::*;
 
@@ -54,11 +79,17 @@ mod tests {
             config: ImageConfig::default(),
             layers: Vec::new(),
         };
+        let unreadable = Row::from(ListedContainer {
+            name: "api".parse().unwrap(),
+            details: Err(Error::BadStartupCommand { command: String::new() }),
+        });
         let expected = "\
-NAME  STATUS   ADDRESS    IMAGE    CREATED
-web   running  10.88.0.2  busybox  2026-01-02T03:04:05Z
+NAME  STATUS      ADDRESS    IMAGE    CREATED
+api   unreadable  -          -        -
+web   running     10.88.0.2  busybox  2026-01-02T03:04:05Z
 ";
         render::assert_documented("appc ls", &web);
-        assert_eq!(text(&[web]), expected);
+        render::assert_documented("appc ls: a container that can't be read", &unreadable);
+        assert_eq!(text(&[unreadable, Row::Container(Box::new(web))]), expected);
     }
 }

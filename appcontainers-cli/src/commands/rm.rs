@@ -11,7 +11,7 @@ use crate::context::Context;
 #[command(after_help = "\
 Examples:
   appc rm web
-  appc rm -f web    stop it first if it runs")]
+  appc rm -f web    stop it first if it runs; also one that can't be read")]
 pub(crate) struct Args {
     /// Stop the container first if it runs
     #[arg(short, long)]

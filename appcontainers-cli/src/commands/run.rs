@@ -14,6 +14,8 @@ use crate::{cli::Cli, context::Context, progress::Bars, signals, stdio};
 ///
 /// Its standard output and standard error come apart and as they are written; standard input and signals go to it;
 /// its exit code is appc's. A container that is stopped is started first and stopped afterwards.
+///
+/// A command may be nearly 1 MiB long with its environment, each word of it 128 KiB.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "appc run [OPTIONS] [--] CMD [ARG]...",

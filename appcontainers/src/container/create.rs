@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, ContainerRecord, OverlayKind, monitor, recover, rename};
+use super::{Container, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
     event,
     image::{BaseReference, Manifest},
     network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
+    record::{ContainerRecord, OverlayKind},
     runtime,
     skeleton::{self, Phase, SkeletonContext},
     state::{ContainerLock, HostLock, create_directory},

@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Container, ContainerRecord, OverlayKind};
+use super::Container;
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
     network::{IdRange, MacAddress, ReservationError, Reservations},
+    record::{ContainerRecord, OverlayKind},
     runtime::{self, Status},
 };
 

@@ -87,7 +87,9 @@ impl Container {
         let log = self.open_log()?;
         let of_connection = |source: ConnectionError| self.run_error(source.into());
         connection.send(&FromClient::Run { spec, stop_after: started, token: 0 }, &[]).map_err(of_connection)?;
-        monitor::wait_ready(&self.paths, lock, connection)?;
+        if started {
+            monitor::wait_ready(&self.paths, lock, connection)?;
+        }
         let accepted = connection.wait_accepted(monitor::READY_TIMEOUT).map_err(of_connection)?;
         let streams = RunStreams {
             stdin: Some(input),

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use appcontainers_wire::client::{FromClient, ToClient};
 
-use super::{Container, ContainerRecord, OverlayKind, monitor, startup_specs};
+use super::{Container, length, monitor, recover, startup_specs};
 use crate::{
     Error,
     process::{Connection, ConnectionError},
+    record::{ContainerRecord, OverlayKind},
     runtime::{self, RuntimeError, StartMode, Status},
+    state::ContainerLock,
 };
 
 /// Between TERM and KILL unless the caller says otherwise.
@@ -26,6 +28,7 @@ impl Container {
     pub fn start(&self) -> Result<(), Error> {
         let mut lock = self.lock()?;
         let mut record = self.record()?;
+        length::check(&self.name, &startup_specs(&record.config))?;
         while self.status()? == Status::Running {
             match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
                 // Its monitor has died under way.
@@ -91,13 +94,18 @@ impl Container {
     }
 
     /// Removes the container: its files, its log and, last, its reservation. One that runs is an error unless
-    /// `force` kills it.
+    /// `force` kills it; so is one whose record can't be read.
     pub fn remove(self, force: bool) -> Result<(), Error> {
         if force {
             // Without the lock: a command that works in the container and holds it ends with that.
             monitor::kill(&self.paths, &self.name)?;
         }
-        let lock = self.settle()?;
+        let lock = ContainerLock::acquire(&self.paths, &self.name)?;
+        if force && ContainerRecord::load(&self.paths, &self.name).is_err() {
+            // Whatever it said: without it, the rest is what a command left that was killed while it made a container.
+            runtime::remove_tree(&ContainerRecord::path(&self.paths, &self.name))?;
+        }
+        recover(&self.paths, &lock)?;
         match self.status()? {
             Status::Stopped | Status::Ended => {}
             Status::Running | Status::Busy if !force => return Err(Error::RemoveRunning { name: self.name.clone() }),

@@ -6,11 +6,11 @@ mod changes;
 mod create;
 mod details;
 mod files;
+mod length;
 mod lifecycle;
 mod logs;
 mod monitor;
 mod processes;
-mod record;
 mod rename;
 mod run;
 mod save;
@@ -21,16 +21,17 @@ pub use attach::AttachStreams;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
+pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use processes::SpawnOptions;
-pub use record::{ContainerRecord, OverlayKind};
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
 pub use startup::startup_specs;
 
 use crate::{
     ContainerName, Error, Paths,
+    record::ContainerRecord,
     runtime::{self, RuntimeError, Status},
     state::ContainerLock,
 };
@@ -43,11 +44,13 @@ pub struct Container {
 }
 
 impl Container {
-    /// A container that is there.
+    /// A container that is there, also if its record can't be read: then all but its removal fails, and says that.
     pub(crate) fn open(paths: &Paths, name: &ContainerName) -> Result<Self, Error> {
         let container = Self { paths: paths.clone(), name: name.clone() };
-        if ContainerRecord::load(paths, name)?.is_none_or(|record| record.name != *name) {
-            rename::complete_all(paths)?;
+        match ContainerRecord::load(paths, name) {
+            Ok(Some(record)) if record.name == *name => {}
+            Ok(_) => rename::complete_all(paths)?,
+            Err(_) => return Ok(container),
         }
         if runtime::is_gone(paths, &container.record()?)? {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
@@ -71,10 +74,11 @@ impl Container {
     /// Excludes other commands, and finishes what an earlier one or an ended start left.
     fn lock(&self) -> Result<ContainerLock, Error> {
         let lock = self.settle()?;
-        if !lock.is_current()? {
+        if !lock.is_current()? || ContainerRecord::load(&self.paths, &self.name)?.is_none() {
+            // Where its file is, it was made for nothing.
+            lock.remove()?;
             return Err(RuntimeError::NoContainer { name: self.name.clone() }.into());
         }
-        self.record()?;
         Ok(lock)
     }
 

@@ -152,7 +152,8 @@ pub(super) fn stop(paths: &Paths, name: &ContainerName, grace: Duration) -> Resu
     loop {
         match connection.receive(until.saturating_duration_since(Instant::now())) {
             Ok(ToClient::Stopped) => return wait_ended(paths, name, timeout),
-            Ok(_) => {}
+            // One of another version may understand this all the same, and how else could the container be restarted?
+            Ok(_) | Err(ConnectionError::Version { .. }) => {}
             Err(ConnectionError::TimedOut { .. }) => {
                 return Err(RuntimeError::NotStopped { name: name.clone(), waited: timeout });
             }

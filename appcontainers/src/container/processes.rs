@@ -9,13 +9,14 @@ use appcontainers_wire::{
 use jiff::Timestamp;
 use rand::Rng as _;
 
-use super::{Container, ContainerRecord, LogQuery, monitor};
+use super::{Container, LogQuery, length, monitor};
 use crate::{
     Error, ProcessName,
     process::{
         Command, Connection, ConnectionError, End, Entry, News, ProcessRecord, ProcessRef, ProcessTable, Watch,
         read_processes,
     },
+    record::ContainerRecord,
     runtime::Status,
 };
 
@@ -64,6 +65,7 @@ impl Container {
     /// container's log, its input is /dev/null.
     pub fn spawn(&self, command: impl Into<Command>, options: SpawnOptions) -> Result<ProcessId, Error> {
         let spec = command.into().complete(&self.record()?.config, false);
+        length::check(&self.name, std::slice::from_ref(&spec))?;
         let token = rand::rng().random();
         let SpawnOptions { name, restart } = options;
         let request = FromClient::Spawn { spec, name: name.map(String::from), restart, token };

@@ -5,15 +5,16 @@ use std::{fs, io, time::Duration};
 
 use serde_json::Value;
 
-use super::{Container, ContainerRecord};
+use super::Container;
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
     event,
     network::{ReservationError, ReservationStore, Reservations},
-    runtime::{Status, overlay_dir},
+    record::ContainerRecord,
+    runtime::{self, Status, overlay_dir},
     session,
-    state::{ContainerLock, Durability, HostLock},
+    state::{ContainerLock, Durability, HostLock, StateError},
 };
 
 /// How long another command may hold the new name. Bounded, or two that swap names would wait for each other.
@@ -41,31 +42,49 @@ impl Container {
         record.name = new.clone();
         record.store_in(&self.paths, &self.name)?;
         complete(&self.paths, &lock)?;
+        remove_locks(&self.paths, &lock)?;
         self.name = new;
         Ok(())
     }
 }
 
-/// Completes every renaming that was killed. One that a command is busy with is left to it.
+/// Completes every renaming that was killed. One that a command is busy with is left to it, as are containers that
+/// can't be read.
 pub(super) fn complete_all(paths: &Paths) -> Result<(), Error> {
-    half_renamed(paths)?.iter().try_for_each(|(old, _)| complete_of(paths, old))
+    half_renamed(paths)?.into_iter().flatten().try_for_each(|(old, _)| complete_of(paths, &old))
 }
 
 /// Completes the renaming of the container that was `old`, unless a command is busy with it.
 pub(crate) fn complete_of(paths: &Paths, old: &ContainerName) -> Result<(), Error> {
     match ContainerLock::try_acquire(paths, old)? {
-        Some(lock) => complete(paths, &lock),
+        Some(lock) => complete(paths, &lock).and_then(|()| remove_locks(paths, &lock)),
         None => Ok(()),
     }
 }
 
-/// Whether a renaming to this name has begun and is not completed.
-pub(super) fn is_target(paths: &Paths, name: &ContainerName) -> Result<bool, Error> {
-    Ok(half_renamed(paths)?.iter().any(|(_, new)| new == name))
+/// Removes the files of the locks of a name that its container has left.
+fn remove_locks(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
+    if ContainerRecord::load(paths, lock.name())?.is_none() {
+        runtime::remove_tree(&paths.monitor_lock(lock.name()))?;
+        lock.remove()?;
+    }
+    Ok(())
 }
 
-/// Containers whose record has another name than their directory: that one, and the record's.
-fn half_renamed(paths: &Paths) -> Result<Vec<(ContainerName, ContainerName)>, Error> {
+/// Whether a renaming to this name has begun and is not completed. A container that can't be read may be the one.
+pub(super) fn is_target(paths: &Paths, name: &ContainerName) -> Result<bool, Error> {
+    for renaming in half_renamed(paths)? {
+        if renaming?.1 == *name {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A container whose record has another name than its directory: that one, and the record's; or why nobody knows.
+type Renaming = Result<(ContainerName, ContainerName), StateError>;
+
+fn half_renamed(paths: &Paths) -> Result<Vec<Renaming>, Error> {
     let directory = paths.containers();
     let entries = match fs::read_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -73,10 +92,10 @@ fn half_renamed(paths: &Paths) -> Result<Vec<(ContainerName, ContainerName)>, Er
     };
     let mut found = Vec::new();
     for old in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerName>().ok()) {
-        if let Some(record) = ContainerRecord::load(paths, &old)?
-            && record.name != old
-        {
-            found.push((old, record.name));
+        match ContainerRecord::load(paths, &old) {
+            Ok(Some(record)) if record.name != old => found.push(Ok((old, record.name))),
+            Ok(_) => {}
+            Err(error) => found.push(Err(error)),
         }
     }
     Ok(found)
@@ -124,9 +143,9 @@ fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) ->
 mod tests {
     use super::*;
     use crate::{
-        container::OverlayKind,
         image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReserveOptions},
+        record::OverlayKind,
         setup,
         state::create_directory,
     };

@@ -3,7 +3,7 @@
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
 use rand::Rng as _;
 
-use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
+use super::{Container, length, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error,
     output::ForegroundReader,
@@ -21,6 +21,7 @@ impl Container {
     /// Runs a command with these streams; otherwise as [`Container::run`].
     pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
+        length::check(&self.name, std::slice::from_ref(&spec))?;
         // Opened before the command can end: an ephemeral container may be gone the moment after.
         let log = self.open_log()?;
         let (mut connection, accepted) = self.begin_run(spec)?;
@@ -77,7 +78,12 @@ impl Container {
             if let Some(lock) = &lock {
                 monitor::wait_ready(&self.paths, lock, &mut connection)?;
             }
-            match sent.and_then(|()| connection.wait_accepted(monitor::READY_TIMEOUT)) {
+            let accepted = match sent {
+                // Why it has ended is learnt by reading.
+                Ok(()) | Err(ConnectionError::Ended) => connection.wait_accepted(monitor::READY_TIMEOUT),
+                Err(source) => Err(source),
+            };
+            match accepted {
                 Ok(accepted) => return Ok((connection, accepted)),
                 Err(ConnectionError::Ended) if self.status()? == Status::Running => {
                     // Its monitor has died: perhaps before, perhaps after it had the command started.

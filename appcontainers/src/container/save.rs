@@ -5,7 +5,7 @@ use std::{fs::File, path::Path};
 use appcontainers_sys::squashfs;
 use appcontainers_wire::client::{FromClient, ToClient};
 
-use super::{Container, ContainerRecord, monitor};
+use super::{Container, monitor};
 use crate::{
     Error, ImageName, ImageSummary, NoProgress, Progress,
     error::io_error,
@@ -16,6 +16,7 @@ use crate::{
         pack::{self, LeftOut},
     },
     process::{Connection, ConnectionError},
+    record::ContainerRecord,
     runtime::{RuntimeError, Status, overlay_dir},
 };
 

@@ -2,7 +2,7 @@
 
 use appcontainers_wire::ProcessSpec;
 
-use super::Container;
+use super::{Container, length};
 use crate::{Error, image::ImageConfig, process::Command};
 
 impl Container {
@@ -13,7 +13,7 @@ impl Container {
         }
         self.update(|record| {
             record.config.startup_commands.push(command.to_owned());
-            Ok(())
+            length::check(&self.name, &startup_specs(&record.config))
         })
     }
 

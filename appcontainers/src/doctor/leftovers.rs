@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     ContainerName, Paths,
-    container::ContainerRecord,
     network::{ReservationError, Reservations, veth_prefix},
+    record::ContainerRecord,
     runtime::{StartRecord, cgroup},
     state::{ContainerLock, LockError, StateError},
 };
@@ -126,9 +126,9 @@ fn cannot_list(path: &Path) -> impl Fn(io::Error) -> LeftoversError {
 mod tests {
     use super::*;
     use crate::{
-        container::OverlayKind,
         image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReservationStore, ReserveOptions},
+        record::OverlayKind,
         setup,
         state::{Durability, HostLock, create_directory},
     };

@@ -24,6 +24,7 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(state::directories(paths));
     checks.push(state::subordinate_ids(paths));
     checks.push(state::reservations(paths));
+    checks.push(state::containers(paths));
     checks.push(state::network(paths));
     checks.push(firewall::check(paths));
     checks.push(state::leftovers(paths));

@@ -77,6 +77,21 @@ pub(super) fn reservations(paths: &Paths) -> Check {
     }
 }
 
+pub(super) fn containers(paths: &Paths) -> Check {
+    const NAME: &str = "containers";
+    let containers = match Service::open(paths.clone()).containers() {
+        Ok(containers) => containers,
+        Err(error) => return Check::warning(NAME, chain(&error), "when that is mended: appc doctor again"),
+    };
+    match some_of(containers.iter().filter(|one| one.details.is_err()).map(|one| &one.name)) {
+        None => Check::fit(NAME, format!("{}, all readable", containers.len())),
+        Some(detail) => {
+            let mend = "restore their container.json from a backup, or remove them: appc rm -f NAME; appc ls says more";
+            Check::unfit(NAME, format!("can't be read: {detail}"), mend)
+        }
+    }
+}
+
 pub(super) fn network(paths: &Paths) -> Check {
     const NAME: &str = "network";
     match HostNetwork::find(paths) {
@@ -94,7 +109,7 @@ pub(super) fn leftovers(paths: &Paths) -> Check {
     const NAME: &str = "leftovers";
     let garbage = match Service::open(paths.clone()).gc(true) {
         Ok(garbage) => garbage,
-        Err(error) => return Check::warning(NAME, chain(&error), "run: appc gc"),
+        Err(error) => return Check::warning(NAME, chain(&error), "when that is mended: appc gc"),
     };
     // Layers that nothing uses any more are a store's, and no sign of anything that went wrong.
     let left = garbage.iter().filter(|item| !matches!(item.kind, "layer" | "mount"));

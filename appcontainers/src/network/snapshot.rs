@@ -10,6 +10,9 @@ use crate::state::{self, Durability, StateError};
 const KIND: &str = "list of reservations";
 const VERSION: u32 = 1;
 
+/// What to do about a file that is none: without it, nobody knows what is whose.
+const MEND: &str = "restore it from a backup";
+
 /// All of the file but its reservations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -95,20 +98,19 @@ fn parse_json<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Record<'a
             Ok((Header { version, settings, folded, cursor }, reservations))
         }
         parsed => {
-            let found = state::check_version(path, KIND, bytes, VERSION)?;
-            let path = path.to_owned();
+            let found = state::version_of(bytes).map_err(|source| malformed(path, source))?;
+            state::refuse_newer(path, KIND, found, VERSION)?;
             Err(match parsed {
-                Err(source) if found == VERSION => StateError::Malformed { path, kind: KIND, source },
-                _ => StateError::TooOld { path, kind: KIND, found },
-            }
-            .into())
+                Err(source) if found == VERSION => malformed(path, source),
+                _ => StateError::TooOld { path: path.to_owned(), kind: KIND, found }.into(),
+            })
         }
     }
 }
 
 /// The file is not what this program writes.
 pub(super) fn malformed(path: &Path, source: serde_json::Error) -> ReservationError {
-    StateError::Malformed { path: path.to_owned(), kind: KIND, source }.into()
+    StateError::Malformed { path: path.to_owned(), kind: KIND, mend: MEND, source }.into()
 }
 
 /// Writes the file, synced; its length in bytes.

@@ -125,12 +125,16 @@ impl Connection {
         }
     }
 
-    /// Waits for the next message, at most `timeout`. A `Failed` message is an error.
+    /// Waits for the next message, at most `timeout`. A `Failed` message is an error, as is the `Ready` of a monitor of
+    /// another version: every connection begins with one.
     pub fn receive(&mut self, timeout: Duration) -> Result<ToClient, ConnectionError> {
         let until = Instant::now() + timeout;
         loop {
             match self.pending()? {
                 Some((ToClient::Failed { message }, _)) => return Err(ConnectionError::Refused(message)),
+                Some((ToClient::Ready { wire, .. }, _)) if wire != WIRE_VERSION => {
+                    return Err(ConnectionError::Version { theirs: wire });
+                }
                 Some((message, _)) => return Ok(message),
                 None => {}
             }
@@ -161,10 +165,8 @@ impl Connection {
     /// Waits until the monitor says that the container runs.
     pub fn wait_ready(&mut self, timeout: Duration) -> Result<(), ConnectionError> {
         loop {
-            match self.receive(timeout)? {
-                ToClient::Ready { wire: WIRE_VERSION, .. } => return Ok(()),
-                ToClient::Ready { wire, .. } => return Err(ConnectionError::Version { theirs: wire }),
-                _ => {}
+            if let ToClient::Ready { .. } = self.receive(timeout)? {
+                return Ok(());
             }
         }
     }
@@ -173,5 +175,37 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection to a monitor that says that it is of version `wire`, and nothing more.
+    fn monitor(wire: u32) -> (Connection, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let ready = encode(&ToClient::Ready { wire, init_pid: 1 }).unwrap();
+        theirs.write_all(&frame::join(&ready, &[]).unwrap()).unwrap();
+        (Connection::from_stream(ours), theirs)
+    }
+
+    #[test]
+    fn a_monitor_of_another_version_is_named_whatever_is_waited_for() {
+        const LONG: Duration = Duration::from_secs(3600);
+        type Wait = fn(&mut Connection) -> Result<(), ConnectionError>;
+        let waits: [Wait; 3] = [
+            |connection| connection.receive(LONG).map(drop),
+            |connection| connection.wait_ready(LONG),
+            |connection| connection.wait_accepted(LONG).map(drop),
+        ];
+        for wait in waits {
+            let (mut connection, _monitor) = monitor(WIRE_VERSION + 1);
+            let error = wait(&mut connection).unwrap_err();
+            assert!(matches!(error, ConnectionError::Version { theirs } if theirs == WIRE_VERSION + 1), "{error}");
+            assert!(error.to_string().contains("restart the container"), "{error}");
+        }
+        let (mut connection, _monitor) = monitor(WIRE_VERSION);
+        connection.wait_ready(LONG).unwrap();
     }
 }

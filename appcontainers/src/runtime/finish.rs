@@ -19,11 +19,10 @@ use super::{
     start_record::START_RECORD,
 };
 use crate::{
-    ContainerName, Paths,
-    container::{ContainerRecord, OverlayKind},
-    event,
+    ContainerName, Paths, event,
     network::{ReservationError, ReservationStore},
     output::gone,
+    record::{ContainerRecord, OverlayKind},
     session,
     state::{ContainerLock, Durability, HostLock, StateError},
 };
@@ -88,14 +87,20 @@ fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
 pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), RuntimeError> {
     cgroup::leave().map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
     let lock = ContainerLock::acquire(paths, name)?;
-    finish(paths, &lock, Some(start_id))?;
-    if ContainerRecord::load(paths, name)?.is_none() {
+    let finished = finish_start(paths, &lock, start_id);
+    drop(lock);
+    let cgroup = start_cgroup(paths, name, start_id);
+    cgroup::remove_when_empty(&cgroup, LXC_MONITOR_END).map_err(host_error("remove cgroup", cgroup))?;
+    finished
+}
+
+fn finish_start(paths: &Paths, lock: &ContainerLock, start_id: &str) -> Result<(), RuntimeError> {
+    finish(paths, lock, Some(start_id))?;
+    if ContainerRecord::load(paths, lock.name())?.is_none() {
         // Removed, perhaps before this one asked for the lock: its file is of no use to anybody.
         lock.remove()?;
     }
-    drop(lock);
-    let cgroup = start_cgroup(paths, name, start_id);
-    cgroup::remove_when_empty(&cgroup, LXC_MONITOR_END).map_err(host_error("remove cgroup", cgroup))
+    Ok(())
 }
 
 /// Removes a container that does not run: configuration, log, overlay, run directory, reservation and, last, the lock.

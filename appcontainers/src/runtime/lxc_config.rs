@@ -79,7 +79,7 @@ pub(super) struct LxcConfig {
     pub(super) agent: PathBuf,
     /// The directory with the monitor's socket on the host.
     pub(super) agent_socket_dir: PathBuf,
-    /// Files shown read-only over paths of the image: host path, path inside without the leading `/`.
+    /// Files shown read-only where the image has nothing: host path, path inside without the leading `/`.
     pub(super) files: Vec<(PathBuf, PathBuf)>,
     /// The seccomp policy's file.
     pub(super) seccomp_profile: PathBuf,
@@ -176,7 +176,7 @@ impl LxcConfig {
         lines.mount(format_args!("{} dev/.appc/agent none bind,ro,create=file", escape(&self.agent)));
         lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", escape(&self.agent_socket_dir)));
         for (source, target) in &self.files {
-            // Optional: LXC refuses a symbolic link on the way, and a container may have made one of its /etc/resolv.conf.
+            // Optional: LXC refuses a symbolic link on the way.
             lines.mount(format_args!("{} {} none bind,ro,create=file,optional", escape(source), escape(target)));
         }
         for path in MASKED_FILES {

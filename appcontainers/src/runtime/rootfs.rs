@@ -16,8 +16,8 @@ use appcontainers_sys::{
 use super::{RuntimeError, error::host_error, layer_mount::mount_layer};
 use crate::{
     ContainerName, Paths,
-    container::{ContainerRecord, OverlayKind},
     network::IdRange,
+    record::{ContainerRecord, OverlayKind},
     state::create_directory,
 };
 

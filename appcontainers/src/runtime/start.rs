@@ -23,10 +23,9 @@ use super::{
     programs, rootfs, start_files,
 };
 use crate::{
-    ContainerName, Paths,
-    container::ContainerRecord,
-    event,
+    ContainerName, Paths, event,
     network::{PoolSettings, Reservation, new_veth_name},
+    record::ContainerRecord,
     state::{Durability, create_directory, replace},
 };
 
@@ -83,7 +82,10 @@ pub fn begin(
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
     let files = match mode {
-        StartMode::Full => start_files::render(paths, container, reservation, settings, &directory)?,
+        StartMode::Full => {
+            let rendered = start_files::render(paths, container, reservation, settings, &directory)?;
+            start_files::show(rendered, &root)?
+        }
         // An archive may hold the very files over which these are shown.
         StartMode::Files => Vec::new(),
     };

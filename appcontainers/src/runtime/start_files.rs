@@ -1,15 +1,18 @@
 //! Files that a container sees over its image's at each start: rendered to its run directory and bind-mounted.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
+
+use appcontainers_sys::mount;
 
 use super::{RuntimeError, error::host_error};
 use crate::{
     Paths,
-    container::ContainerRecord,
     network::{PoolSettings, Reservation},
+    record::ContainerRecord,
     skeleton::{self, Phase, SkeletonContext},
     state::{Durability, create_directory, replace},
 };
@@ -17,14 +20,17 @@ use crate::{
 /// Where a host with systemd-resolved keeps the resolvers that are reachable from outside it.
 const UPSTREAM_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
 
-/// Writes the files below `directory`; gives their paths on the host and inside (without the leading `/`).
+/// A file's path on the host, and inside (without the leading `/`).
+pub(super) type StartFile = (PathBuf, PathBuf);
+
+/// Writes the files below `directory`.
 pub(super) fn render(
     paths: &Paths,
     container: &ContainerRecord,
     reservation: &Reservation,
     settings: &PoolSettings,
     directory: &Path,
-) -> Result<Vec<(PathBuf, PathBuf)>, RuntimeError> {
+) -> Result<Vec<StartFile>, RuntimeError> {
     let below = directory.join("skeleton");
     create_directory(&below, 0o711).map_err(host_error("create", &below))?;
     let mut files = Vec::new();
@@ -40,5 +46,21 @@ pub(super) fn render(
         replace(&path, &text.unwrap_or_default(), 0o644, Durability::Volatile).map_err(host_error("write", &path))?;
         files.push((path, "etc/resolv.conf".into()));
     }
+    Ok(files)
+}
+
+/// Shows the files over what the image, mounted at `root`, has in their places; gives those for which it has none. LXC
+/// would show all of them, but none over a symbolic link, as images of hosts with systemd-resolved have for
+/// `/etc/resolv.conf`.
+pub(super) fn show(mut files: Vec<StartFile>, root: &Path) -> Result<Vec<StartFile>, RuntimeError> {
+    let below = File::open(root).map_err(host_error("open", root))?;
+    files.retain(|(path, inside)| match mount::cover(path, below.as_fd(), inside) {
+        Ok(is_shown) => !is_shown,
+        Err(error) => {
+            // A container starts with whatever lies there.
+            tracing::warn!(inside = %inside.display(), %error, "cannot show a file over what the image has there");
+            false
+        }
+    });
     Ok(files)
 }

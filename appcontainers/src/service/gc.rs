@@ -15,13 +15,12 @@ use serde::Serialize;
 
 use super::Service;
 use crate::{
-    ContainerName, Error,
-    container::{self, ContainerRecord},
-    disk,
+    ContainerName, Error, container, disk,
     error::io_error,
     image::Digest,
     network::Reservations,
     output::gone,
+    record::ContainerRecord,
     runtime::{self, StartRecord, cgroup},
     state::ContainerLock,
 };

@@ -35,12 +35,14 @@ pub enum StateError {
         source: io::Error,
     },
     /// The file is not what this program writes.
-    #[error("{} is not a valid {kind}; restore it from a backup or remove it", path.display())]
+    #[error("{} is not a valid {kind}; {mend}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What it should be.
         kind: &'static str,
+        /// What to do about it.
+        mend: &'static str,
         /// Where and why.
         #[source]
         source: serde_json::Error,
@@ -87,6 +89,8 @@ pub enum Durability {
 pub trait Versioned: Serialize + DeserializeOwned {
     /// What the file is, for errors: `container configuration`.
     const KIND: &'static str;
+    /// What to do about a file that is none.
+    const MEND: &'static str = "restore it from a backup or remove it";
     /// The version that is written.
     const VERSION: u32;
 
@@ -116,8 +120,9 @@ pub fn read<T: Versioned>(path: &Path) -> Result<Option<T>, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
     };
-    let malformed = |source| StateError::Malformed { path: path.to_owned(), kind: T::KIND, source };
-    let found = check_version(path, T::KIND, &bytes, T::VERSION)?;
+    let malformed = |source| malformed::<T>(path, source);
+    let found = version_of(&bytes).map_err(malformed)?;
+    refuse_newer(path, T::KIND, found, T::VERSION)?;
     if found == T::VERSION {
         return serde_json::from_slice(&bytes).map(Some).map_err(malformed);
     }
@@ -127,23 +132,27 @@ pub fn read<T: Versioned>(path: &Path) -> Result<Option<T>, StateError> {
     serde_json::from_value(upgraded).map(Some).map_err(malformed)
 }
 
-/// The version of a state file's bytes, refused if it is over `known`.
-pub(crate) fn check_version(path: &Path, kind: &'static str, bytes: &[u8], known: u32) -> Result<u32, StateError> {
-    let VersionOnly { version: found } = serde_json::from_slice(bytes).map_err(|source| StateError::Malformed {
-        path: path.to_owned(),
-        kind,
-        source,
-    })?;
+fn malformed<T: Versioned>(path: &Path, source: serde_json::Error) -> StateError {
+    StateError::Malformed { path: path.to_owned(), kind: T::KIND, mend: T::MEND, source }
+}
+
+/// The version of a state file's bytes.
+pub(crate) fn version_of(bytes: &[u8]) -> serde_json::Result<u32> {
+    serde_json::from_slice(bytes).map(|VersionOnly { version }| version)
+}
+
+/// An error if a state file of version `found` is over `known`.
+pub(crate) fn refuse_newer(path: &Path, kind: &'static str, found: u32, known: u32) -> Result<(), StateError> {
     if found > known {
         return Err(StateError::Newer { path: path.to_owned(), kind, found, known });
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Writes a state file, mode 0600.
 pub fn write<T: Versioned>(path: &Path, fields: &T, durability: Durability) -> Result<(), StateError> {
     let mut bytes = serde_json::to_vec_pretty(&WithVersion { version: T::VERSION, fields })
-        .map_err(|source| StateError::Malformed { path: path.to_owned(), kind: T::KIND, source })?;
+        .map_err(|source| malformed::<T>(path, source))?;
     bytes.push(b'\n');
     replace(path, &bytes, 0o600, durability).map_err(|source| StateError::Write { path: path.to_owned(), source })
 }

@@ -5,7 +5,7 @@ mod file;
 mod lock;
 
 pub use directory::create_directory;
-pub(crate) use file::check_version;
 pub use file::{Durability, StateError, Versioned, read, replace, write};
+pub(crate) use file::{refuse_newer, version_of};
 pub(crate) use lock::create_run_directories;
 pub use lock::{ContainerLock, HostLock, LockError};

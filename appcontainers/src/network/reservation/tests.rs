@@ -7,6 +7,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::{network::SubordinateIds, state::HostLock};
 
 const VOLATILE: ReserveOptions = ReserveOptions { privileged: false, durability: Durability::Volatile };
 

@@ -1,5 +1,7 @@
 //! `containers/NAME/container.json`: what a container is, whether it runs or not.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,13 +52,19 @@ pub struct ContainerRecord {
 
 impl Versioned for ContainerRecord {
     const KIND: &'static str = "container configuration";
+    const MEND: &'static str = "restore it from a backup, or remove the container: appc rm -f NAME";
     const VERSION: u32 = 1;
 }
 
 impl ContainerRecord {
     /// The record of a container, or `None` if there is no such container.
     pub fn load(paths: &Paths, name: &ContainerName) -> Result<Option<Self>, StateError> {
-        read(&paths.container(name).join("container.json"))
+        read(&Self::path(paths, name))
+    }
+
+    /// Where the record of a container is.
+    pub(crate) fn path(paths: &Paths, name: &ContainerName) -> PathBuf {
+        paths.container(name).join("container.json")
     }
 
     /// Writes the record to its container's directory.
@@ -66,8 +74,8 @@ impl ContainerRecord {
 
     /// Writes the record to the directory of `directory_of`, which differs from the record's name while the container
     /// is being renamed.
-    pub(super) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
-        write(&paths.container(directory_of).join("container.json"), self, self.overlay.durability())
+    pub(crate) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
+        write(&Self::path(paths, directory_of), self, self.overlay.durability())
     }
 }
 
