@@ -1,6 +1,7 @@
 //! The way in: one installation's images and containers.
 
 mod df;
+mod events;
 mod gc;
 mod images;
 

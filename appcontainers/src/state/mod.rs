@@ -8,4 +8,4 @@ pub use directory::create_directory;
 pub(crate) use file::check_version;
 pub use file::{Durability, StateError, Versioned, read, replace, write};
 pub(crate) use lock::create_run_directories;
-pub use lock::{ContainerLock, HostLock, LockError};
+pub use lock::{ContainerLock, HostLock, JournalLock, LockError};
