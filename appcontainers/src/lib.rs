@@ -22,11 +22,13 @@ pub mod session;
 pub mod setup;
 pub mod skeleton;
 pub mod state;
+pub mod stats;
 
 pub use appcontainers_wire::ExitStatus;
 pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
 pub use doctor::{Check, Verdict};
 pub use error::Error;
+pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
@@ -38,3 +40,4 @@ pub use service::{
     DEFAULT_BASE, DiskUsage, Garbage, ImageSource, LoadOptions, ProvisionOptions, Service, UsagePart, setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};
+pub use stats::Stats;

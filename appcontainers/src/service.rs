@@ -4,6 +4,7 @@ mod df;
 mod events;
 mod gc;
 mod images;
+mod stats;
 
 use std::{
     fs, io,

@@ -13,6 +13,7 @@ mod rename;
 mod run;
 mod save;
 mod startup;
+mod stats;
 
 pub use archive::ArchiveSource;
 pub(crate) use create::{NewContainer, create, is_orphan};

@@ -158,7 +158,7 @@ fn writers_at_once_leave_no_hole_and_no_double() {
 fn append_small(paths: &Paths, count: usize) -> u64 {
     let limits = Limits { segment_bytes: 400, segments: 3, ..LIMITS };
     let web = name("web");
-    let last = (0..count).map(|_| append_within(paths, &NewEvent::new(&web, "start"), &limits).unwrap()).last();
+    let last = (0..count).map(|_| append_within(paths, &NewEvent::new(&web, "start"), &limits).unwrap()).max();
     last.unwrap()
 }
 
