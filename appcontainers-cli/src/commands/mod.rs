@@ -5,6 +5,7 @@ mod completions;
 mod df;
 mod diff;
 mod doctor;
+mod events;
 mod gc;
 mod image;
 mod inspect;
@@ -21,7 +22,9 @@ mod save_image;
 mod setup;
 mod start;
 mod startup_command;
+mod stats;
 mod stop;
+mod top;
 mod values;
 
 use clap::Subcommand;
@@ -47,6 +50,9 @@ pub(crate) enum Command {
     Restart(restart::Args),
     Ls(ls::Args),
     Inspect(inspect::Args),
+    Stats(stats::Args),
+    Top(top::Args),
+    Events(events::Args),
     Diff(diff::Args),
     Rename(rename::Args),
     Rm(rm::Args),
@@ -77,6 +83,9 @@ impl Command {
             Command::Restart(args) => args.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
+            Command::Stats(args) => args.execute(context),
+            Command::Top(args) => args.execute(context),
+            Command::Events(args) => args.execute(context),
             Command::Diff(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),

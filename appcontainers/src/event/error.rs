@@ -23,6 +23,12 @@ pub enum EventError {
         #[source]
         source: io::Error,
     },
+    /// Nothing to follow.
+    #[error("there is no event journal {}: this host is not set up; run: appc setup", path.display())]
+    NoJournal {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// The event is longer than a line may be.
     #[error("an event of {container} has {bytes} bytes, more than {MAX_LINE_BYTES}")]
     TooLong {

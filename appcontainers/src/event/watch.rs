@@ -1,7 +1,6 @@
 //! Waits until the journal grows: inotify(7), no polling.
 
 use std::{
-    io,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -62,5 +61,9 @@ impl AsFd for Watch {
 }
 
 fn failed(directory: &Path) -> impl FnOnce(Errno) -> EventError {
-    move |error| EventError::Journal { action: "follow", path: directory.to_owned(), source: io::Error::from(error) }
+    let path = directory.to_owned();
+    move |error| match error {
+        Errno::NOENT => EventError::NoJournal { path },
+        error => EventError::Journal { action: "follow", path, source: error.into() },
+    }
 }
