@@ -31,26 +31,26 @@ pub(super) fn inactive_file(text: &str) -> Option<u64> {
 
 /// Reads and writes out of the two files of the blkio controller, `io_service_bytes` and `io_serviced`.
 ///
-/// Where a kernel counts for no device (from 6.10 on: unless one is throttled), only the line `Total 0` is there.
+/// Nothing but zeros tells nothing: newer kernels (6.1 does so) count only for devices that are throttled.
 pub(super) fn io(bytes: &str, operations: &str) -> Option<Io> {
-    let ((read_bytes, written_bytes), (reads, writes)) = (sums(bytes)?, sums(operations)?);
-    Some(Io { read_bytes, written_bytes, reads: Some(reads), writes: Some(writes) })
+    let ((read_bytes, written_bytes), (reads, writes)) = (sums(bytes), sums(operations));
+    let counted = Io { read_bytes, written_bytes, reads: Some(reads), writes: Some(writes) };
+    (reads + writes > 0).then_some(counted)
 }
 
 /// What was read and written on all disks: lines `MAJOR:MINOR Read N`.
-fn sums(text: &str) -> Option<(u64, u64)> {
-    let mut sums = None;
+fn sums(text: &str) -> (u64, u64) {
+    let (mut read, mut written) = (0, 0);
     for line in text.lines() {
         let [device, what, count] = line.split_ascii_whitespace().collect::<Vec<_>>()[..] else { continue };
-        let (read, written) = sums.get_or_insert((0, 0));
         match (what, count.parse::<u64>()) {
             _ if super::is_loop_device(device) => {}
-            ("Read", Ok(count)) => *read += count,
-            ("Write", Ok(count)) => *written += count,
+            ("Read", Ok(count)) => read += count,
+            ("Write", Ok(count)) => written += count,
             _ => {}
         }
     }
-    sums
+    (read, written)
 }
 
 #[cfg(test)]
@@ -133,7 +133,11 @@ Total 20
 
     #[test]
     fn a_kernel_that_counts_for_no_device_has_no_numbers() {
+        // Linux 6.18, and 6.1 after 8 MiB were written.
         assert_eq!(io("Total 0\n", "Total 0\n"), None);
+        let zeros = "254:16 Read 0\n254:16 Write 0\n254:16 Sync 0\n254:16 Async 0\n254:16 Discard 0\n254:16 Total 0\n\
+                     7:0 Read 0\n7:0 Write 0\n7:0 Total 0\nTotal 0\n";
+        assert_eq!(io(zeros, zeros), None);
         assert_eq!(io("", ""), None);
     }
 }

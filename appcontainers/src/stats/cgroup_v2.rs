@@ -61,41 +61,37 @@ fn field(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    // Of a container on Linux 6.12 that wrote 8 MiB, less what is of no interest here.
     const CPU_STAT: &str = "\
-usage_usec 1532117
-user_usec 1203004
-system_usec 329113
+usage_usec 251746
+user_usec 111428
+system_usec 140317
 nice_usec 0
-core_sched.force_idle_usec 0
 nr_periods 0
 nr_throttled 0
 throttled_usec 0
 ";
 
     const MEMORY_STAT: &str = "\
-anon 1380352
-file 24113152
-kernel 1560576
-shmem 4096
-file_mapped 1216512
-inactive_anon 1372160
-active_anon 4096
-inactive_file 20586496
-active_file 3522560
+anon 307200
+file 10412032
+kernel 610304
+inactive_anon 0
+active_anon 311296
+inactive_file 8671232
+active_file 1736704
 unevictable 0
 workingset_refault_file 0
 ";
 
     const IO_STAT: &str = "\
-7:1 rbytes=1175552 wbytes=0 rios=42 wios=0 dbytes=0 dios=0
-254:0 rbytes=4096 wbytes=16777216 rios=1 wios=16 dbytes=0 dios=0
-253:1 \n\
-8:16 rbytes=512 wbytes=1024 rios=1 wios=2 dbytes=0 dios=0
+254:16 rbytes=0 wbytes=8388608 rios=0 wios=8 dbytes=0 dios=0
+7:0 rbytes=1135616 wbytes=0 rios=22 wios=0 dbytes=0 dios=0
 ";
 
     #[test]
     fn processor_time_is_in_the_stat_file_of_version_2_only() {
-        assert_eq!(cpu_usage_ns(CPU_STAT), Some(1_532_117_000));
+        assert_eq!(cpu_usage_ns(CPU_STAT), Some(251_746_000));
         assert_eq!(cpu_usage_ns("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n"), None);
     }
 
@@ -108,14 +104,18 @@ workingset_refault_file 0
 
     #[test]
     fn inactive_files_are_found_by_their_whole_name() {
-        assert_eq!(inactive_file(MEMORY_STAT), Some(20_586_496));
+        assert_eq!(inactive_file(MEMORY_STAT), Some(8_671_232));
         assert_eq!(inactive_file("total_inactive_file 5\n"), None);
     }
 
     #[test]
     fn disks_are_summed_up_and_loop_devices_are_not_counted_beside_them() {
-        let expected = Io { read_bytes: 4608, written_bytes: 16_778_240, reads: Some(2), writes: Some(18) };
+        let expected = Io { read_bytes: 0, written_bytes: 8_388_608, reads: Some(0), writes: Some(8) };
         assert_eq!(io(IO_STAT), expected);
+        // A device of which nothing is known, and a second disk.
+        let two = IO_STAT.to_owned() + "253:1 \n8:16 rbytes=512 wbytes=1024 rios=1 wios=2 dbytes=0 dios=0\n";
+        let expected = Io { read_bytes: 512, written_bytes: 8_389_632, reads: Some(1), writes: Some(10) };
+        assert_eq!(io(&two), expected);
         assert_eq!(io(""), Io { reads: Some(0), writes: Some(0), ..Io::default() });
     }
 }

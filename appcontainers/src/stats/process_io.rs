@@ -1,5 +1,5 @@
-//! Processes' own counters of what they read and write, for hosts that count it for no cgroup: kernels with cgroups of
-//! version 1 from 6.10 on, or without the controller.
+//! Processes' own counters of what they read and write, for hosts that count it for no cgroup: most with cgroups of
+//! version 1, and those without the controller.
 //!
 //! A process that is waited for leaves its counts to its parent (`wait(2)`), in the end to the agent: so all that live
 //! together have what all that ever lived have read and written.
