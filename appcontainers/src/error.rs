@@ -73,12 +73,6 @@ pub enum Error {
         /// What the agent said.
         said: String,
     },
-    /// A container that must run does not.
-    #[error("container {name} does not run; start it: appc start {name}")]
-    NotRunning {
-        /// The container.
-        name: ContainerName,
-    },
     /// A container that must not run does.
     #[error("container {name} is running; stop it first: appc stop {name}")]
     MustBeStopped {
