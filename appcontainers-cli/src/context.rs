@@ -48,6 +48,11 @@ impl Context {
         self.flag.is_some()
     }
 
+    /// The container that `-c` names, for commands that are for all containers unless it does.
+    pub(crate) fn flagged(&self) -> Option<&ContainerName> {
+        self.flag.as_ref()
+    }
+
     /// Prints `value` as JSON where that was asked for, else as `text` says.
     pub(crate) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         let rendered = if self.json { render::json(value)? } else { text(value) };

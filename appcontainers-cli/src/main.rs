@@ -11,6 +11,7 @@ mod failure;
 mod logging;
 mod progress;
 mod render;
+mod screen;
 mod signals;
 mod stdio;
 

@@ -1,4 +1,4 @@
-//! Signals that are for the command in the container, not for this program.
+//! Signals that are for the command in the container, or that must not end this program as they would.
 
 use std::{
     io::Write,

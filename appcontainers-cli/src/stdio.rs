@@ -1,8 +1,16 @@
 //! The only writers to standard output and standard error.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    os::fd::BorrowedFd,
+    time::Duration,
+};
 
 use anyhow::Context as _;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 /// The reader of standard output is gone (`appc ls | head -1`): a reason to stop, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +25,21 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line `appc: TEXT` to standard error. Nobody can be told that this fails.
 pub(crate) fn note(text: &str) {
     let _ = io::stderr().lock().write_all(format!("appc: {text}\n").as_bytes());
+}
+
+/// Waits until there is something to read from `source`, at most `timeout`. It is an end that the reader of standard
+/// output leaves meanwhile, also where nothing is to be written for long.
+pub(crate) fn wait(source: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> anyhow::Result<()> {
+    let output = rustix::stdio::stdout();
+    let mut watched = vec![PollFd::new(&output, PollFlags::empty())];
+    watched.extend(source.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)));
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut watched, timeout.as_ref()) {
+        Ok(_) if watched[0].revents().is_empty() => Ok(()),
+        Ok(_) => Err(StdoutClosed.into()),
+        Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error).context("cannot wait"),
+    }
 }
 
 pub(crate) fn write_to(stream: &mut impl Write, bytes: &[u8]) -> anyhow::Result<()> {

@@ -263,6 +263,9 @@ pub enum Error {
     /// The session's current container.
     #[error(transparent)]
     Session(#[from] crate::session::SessionError),
+    /// The event journal.
+    #[error(transparent)]
+    Event(#[from] crate::event::EventError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

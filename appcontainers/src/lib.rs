@@ -23,6 +23,7 @@ pub mod session;
 pub mod setup;
 pub mod skeleton;
 pub mod state;
+pub mod stats;
 
 pub use appcontainers_wire::{ExitStatus, ProcessId, RestartPolicy, Stream};
 pub use container::{
@@ -31,6 +32,7 @@ pub use container::{
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
+pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
@@ -44,3 +46,4 @@ pub use service::{
     setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};
+pub use stats::Stats;

@@ -207,6 +207,11 @@ impl Paths {
         self.run.join("host.lock")
     }
 
+    /// The lock of whoever writes to the event journal.
+    pub fn journal_lock(&self) -> PathBuf {
+        self.run.join("journal.lock")
+    }
+
     /// What the reservations take, for who need not know whose it is.
     pub fn reservation_index(&self) -> PathBuf {
         self.run.join("reservations.index")

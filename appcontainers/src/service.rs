@@ -2,8 +2,10 @@
 
 mod containers;
 mod df;
+mod events;
 mod gc;
 mod images;
+mod stats;
 
 use std::{
     path::{Path, PathBuf},

@@ -7,6 +7,7 @@ mod df;
 mod diff;
 mod doctor;
 mod ends;
+mod events;
 mod gc;
 mod image;
 mod inspect;
@@ -27,7 +28,9 @@ mod setup;
 mod spawn;
 mod start;
 mod startup_command;
+mod stats;
 mod stop;
+mod top;
 mod values;
 mod wait;
 
@@ -60,6 +63,9 @@ pub(crate) enum Command {
     Restart(restart::Args),
     Ls(ls::Args),
     Inspect(inspect::Args),
+    Stats(stats::Args),
+    Top(top::Args),
+    Events(events::Args),
     Diff(diff::Args),
     Rename(rename::Args),
     Rm(rm::Args),
@@ -101,6 +107,9 @@ impl Command {
             Command::Restart(args) => args.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
+            Command::Stats(args) => args.execute(context),
+            Command::Top(args) => args.execute(context),
+            Command::Events(args) => args.execute(context),
             Command::Diff(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),

@@ -26,6 +26,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Seconds, also parts of one, between two looks.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=MAX_SECONDS as f64).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("use seconds, 0.1 to {MAX_SECONDS}")),
+    }
+}
+
 /// A network, `10.99.0.0/16`.
 pub(super) fn network(text: &str) -> Result<Ipv4Network, String> {
     text.parse().map_err(|_| "use an IPv4 network, as 10.99.0.0/16".to_owned())
@@ -99,6 +107,14 @@ mod tests {
         assert_eq!(seconds("86400"), Ok(Duration::from_secs(86_400)));
         for bad in ["86401", "-1", "1.5", "", "ten"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_interval_may_be_short_but_not_nothing() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "0.01", "-1", "86401", "NaN", "inf", "", "often"] {
+            assert!(interval(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,6 +9,12 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(text + "\n")
 }
 
+/// `value` as JSON on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string(value).context("cannot write the result as JSON")?;
+    Ok(text + "\n")
+}
+
 /// Asserts that `value` has the fields that `docs/json.md` shows under `heading`, no more and no fewer.
 #[cfg(test)]
 pub(crate) fn assert_documented(heading: &str, value: &impl Serialize) {

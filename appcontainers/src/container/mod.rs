@@ -15,6 +15,7 @@ mod rename;
 mod run;
 mod save;
 mod startup;
+mod stats;
 
 pub use archive::ArchiveSource;
 pub use attach::AttachStreams;

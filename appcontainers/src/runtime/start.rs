@@ -152,7 +152,7 @@ impl Starting {
     /// monitor waits for ever (it holds both ends of their socket).
     fn wait_for_liblxc(&self) -> Result<Option<&'static str>, RuntimeError> {
         let failed = host_error("wait for liblxc in", &self.directory);
-        let payload = format!("{}/payload", self.record.cgroup);
+        let payload = payload_cgroup(&self.record);
         let (until, mut was_empty) = (Instant::now() + LXC_TIMEOUT, false);
         loop {
             match self.lxc.is_over_within(LXC_LOOK) {
@@ -186,9 +186,14 @@ pub(crate) fn start_cgroup(paths: &Paths, name: &ContainerName, start_id: &str) 
     format!("{}/{name}.{start_id}", cgroup::parent(paths))
 }
 
+/// The cgroup of a start's container; LXC's monitor is in another one beside it.
+pub(crate) fn payload_cgroup(start: &StartRecord) -> String {
+    format!("{}/payload", start.cgroup)
+}
+
 /// Stops all processes of a running container where they are, or lets them go on.
 pub fn set_frozen(start: &StartRecord, frozen: bool) -> io::Result<()> {
-    cgroup::set_frozen(&format!("{}/payload", start.cgroup), frozen)
+    cgroup::set_frozen(&payload_cgroup(start), frozen)
 }
 
 fn write_volatile(path: &Path, text: &str) -> Result<(), RuntimeError> {

@@ -1,8 +1,8 @@
-//! Locks that exclude other commands: one for each container, one for what the host shares.
+//! Locks that exclude other commands: one for each container, one for what the host shares, one for the event journal.
 //!
-//! A lock says nothing about life: it is flock(2), gone with its holder. Who needs both takes the
-//! container's first, then the host's. A lock file may be removed by whoever holds it, so after
-//! flock the file must still be the one at its path, else the lock excludes nobody.
+//! A lock says nothing about life: it is flock(2), gone with its holder. Who needs more than one takes the container's
+//! first, then the host's, then the journal's. A lock file may be removed by whoever holds it, so after flock the file
+//! must still be the one at its path, else the lock excludes nobody.
 
 use std::{
     fs::{self, File},
@@ -123,6 +123,19 @@ impl HostLock {
     /// Waits at most so long.
     pub fn acquire_within(paths: &Paths, timeout: Duration) -> Result<Self, LockError> {
         Ok(Self { _file: LockFile::acquire_within(paths, paths.host_lock(), timeout)? })
+    }
+}
+
+/// Excludes other writers of the event journal while it lives. Taken last of all locks, for the moment of one event.
+#[derive(Debug)]
+pub struct JournalLock {
+    _file: LockFile,
+}
+
+impl JournalLock {
+    /// Waits at most so long.
+    pub fn acquire_within(paths: &Paths, timeout: Duration) -> Result<Self, LockError> {
+        Ok(Self { _file: LockFile::acquire_within(paths, paths.journal_lock(), timeout)? })
     }
 }
 
