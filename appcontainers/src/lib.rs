@@ -23,7 +23,7 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 
-pub use appcontainers_wire::ExitStatus;
+pub use appcontainers_wire::{ExitStatus, InvalidLimit, Resource, ResourceLimit, TerminalSize};
 pub use container::{ArchiveSource, Container, ContainerDetails, OverlayKind, SaveOptions, Saved};
 pub use doctor::{Check, Verdict};
 pub use error::Error;
@@ -31,7 +31,7 @@ pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
-pub use process::{Command, RunStreams};
+pub use process::{Command, RunStreams, Terminal};
 pub use progress::{NoProgress, Progress};
 pub use runtime::{Status, prewarm};
 pub use service::{

@@ -4,6 +4,7 @@ mod archive;
 mod changes;
 mod create;
 mod details;
+mod exec;
 mod files;
 mod lifecycle;
 mod monitor;
