@@ -84,7 +84,7 @@ Exit codes:
   0      success
   1      failure; one line on standard error says what, why, and what to do
   2      wrong usage
-  N      of 'run': the command's own code; 128+N where signal N ended it;
+  N      of 'run', 'exec' and 'shell': the command's own code; 128+N where signal N ended it;
          127 command not found, 126 not executable, 125 appc itself failed
 
 Results go to standard output; notes, progress and errors go to standard error.
@@ -127,6 +127,11 @@ mod tests {
             "appc run -- true",
             "appc run true",
             "appc run --rm --image app.aimg -e A=1 -e B= -w /srv -u app:app -- ls -la",
+            "appc run -it --rlimit nofile=1024:4096 -- sh",
+            "appc exec -- ps",
+            "appc exec -it -e A=1 -w /srv -u app --rlimit core=unlimited --rlimit nofile=64 -- sh -i",
+            "appc exec -i -- tar x -C /srv",
+            "appc -c web shell -u app",
             "appc startup-command add ./app",
             "appc startup-command ls --json",
             "appc startup-command rm 1",
@@ -178,6 +183,8 @@ mod tests {
             ("appc startup-command rm 0", ErrorKind::ValueValidation),
             ("appc stop --timeout soon", ErrorKind::ValueValidation),
             ("appc run -e A -- true", ErrorKind::ValueValidation),
+            ("appc exec --rlimit nofile=2:1 -- true", ErrorKind::ValueValidation),
+            ("appc shell -- ls", ErrorKind::UnknownArgument),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

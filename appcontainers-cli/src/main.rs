@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
     let cli = cli::Cli::parse();
     logging::start(cli.global.verbose);
-    let in_run = matches!(cli.command, commands::Command::Run(_));
+    let in_run = cli.command.has_code_of_its_own();
     match cli.execute() {
         Ok(code) => ExitCode::from(code),
         Err(error) if error.is::<stdio::StdoutClosed>() => ExitCode::from(exit::SUCCESS),

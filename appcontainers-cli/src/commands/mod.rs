@@ -1,10 +1,12 @@
 //! The commands, one a file: arguments, one library call, what is printed.
 
 mod base;
+mod command_args;
 mod completions;
 mod df;
 mod diff;
 mod doctor;
+mod exec;
 mod gc;
 mod image;
 mod inspect;
@@ -19,6 +21,7 @@ mod rm;
 mod run;
 mod save_image;
 mod setup;
+mod shell;
 mod start;
 mod startup_command;
 mod stop;
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     Provision(provision::Args),
     LoadArchive(load_archive::Args),
     Run(run::Args),
+    Exec(exec::Args),
+    Shell(shell::Args),
     #[command(subcommand, name = "startup-command")]
     Startup(startup_command::Command),
     #[command(name = "add-startup-command", hide = true)]
@@ -61,11 +66,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether its exit code is that of a command in a container.
+    pub(crate) fn has_code_of_its_own(&self) -> bool {
+        matches!(self, Command::Run(_) | Command::Exec(_) | Command::Shell(_))
+    }
+
     /// Runs the command; the exit code.
     pub(crate) fn execute(self, context: &Context) -> anyhow::Result<u8> {
         match self {
             Command::Doctor(args) => return args.execute(context),
             Command::Run(args) => return args.execute(context),
+            Command::Exec(args) => return args.execute(context),
+            Command::Shell(args) => return args.execute(context),
             Command::Setup(args) => args.execute(context),
             Command::Base(command) => command.execute(context),
             Command::Provision(args) => args.execute(context),
