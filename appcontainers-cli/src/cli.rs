@@ -84,7 +84,8 @@ Exit codes:
   0      success
   1      failure; one line on standard error says what, why, and what to do
   2      wrong usage
-  N      of 'run', 'spawn', 'wait', 'attach': the command's own code; 128+N where signal N ended it;
+  N      of 'run', 'exec', 'shell', 'spawn', 'wait', 'attach': the command's own code;
+         128+N where signal N ended it;
          127 command not found, 126 not executable, 125 appc itself failed
 
 Results go to standard output; notes, progress and errors go to standard error.
@@ -134,6 +135,11 @@ mod tests {
             "appc wait web --timeout 3",
             "appc attach 3",
             "appc logs -f --since 10m --tail 5 --process web --stream stderr --timestamps",
+            "appc run -it --rlimit nofile=1024:4096 -- sh",
+            "appc exec -- ps",
+            "appc exec -it -e A=1 -w /srv -u app --rlimit core=unlimited --rlimit nofile=64 -- sh -i",
+            "appc exec -i -- tar x -C /srv",
+            "appc -c web shell -u app",
             "appc startup-command add ./app",
             "appc startup-command ls --json",
             "appc startup-command rm 1",
@@ -199,6 +205,8 @@ mod tests {
             ("appc kill -s 99 1", ErrorKind::ValueValidation),
             ("appc wait A/b", ErrorKind::ValueValidation),
             ("appc logs --since yesterday", ErrorKind::ValueValidation),
+            ("appc exec --rlimit nofile=2:1 -- true", ErrorKind::ValueValidation),
+            ("appc shell -- ls", ErrorKind::UnknownArgument),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

@@ -8,10 +8,10 @@ pub(crate) const SUCCESS: u8 = 0;
 /// Anything that failed, outside `run` and its like. (Clap itself exits with 2 for wrong usage.)
 pub(crate) const FAILURE: u8 = 1;
 
-/// `appc` itself failed in `run`, so that the code can't be taken for the command's.
+/// `appc` itself failed in one of these, so that the code can't be taken for the command's.
 pub(crate) const RUN_FAILURE: u8 = 125;
 
-/// The code for `error`: in `run` 127 and 126 as in a shell where the command was not found or is
+/// The code for `error`: in those 127 and 126 as in a shell where the command was not found or is
 /// not executable, else 125; 1 everywhere else.
 pub(crate) fn code_of_failure(error: &anyhow::Error, in_run: bool) -> u8 {
     if !in_run {

@@ -10,11 +10,11 @@
 pub mod agent;
 pub mod client;
 pub mod frame;
+mod limit;
 mod process;
 
-pub use process::{
-    ExitStatus, ProcessId, ProcessSpec, Resource, ResourceLimit, RestartPolicy, SpawnFailure, Stream, TerminalSize,
-};
+pub use limit::{InvalidLimit, Resource, ResourceLimit};
+pub use process::{ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure, Stream, TerminalSize};
 
 use serde::{Serialize, de::DeserializeOwned};
 

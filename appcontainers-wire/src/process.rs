@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ResourceLimit;
+
 /// Names a process of a container; given by the monitor, counted from 1, never used twice while the container is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -34,41 +36,6 @@ pub struct TerminalSize {
     pub columns: u16,
 }
 
-/// What setrlimit(2) limits for a process and its children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resource {
-    /// Bytes of address space.
-    As,
-    /// Bytes of a core file.
-    Core,
-    /// Seconds of processor time.
-    Cpu,
-    /// Bytes of data segment.
-    Data,
-    /// Bytes of a file that is written.
-    Fsize,
-    /// Bytes of locked memory.
-    Memlock,
-    /// One more than the highest descriptor.
-    Nofile,
-    /// Processes of the user.
-    Nproc,
-    /// Bytes of stack.
-    Stack,
-}
-
-/// A soft and a hard limit; none is unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceLimit {
-    /// Of what.
-    pub resource: Resource,
-    /// What the kernel enforces.
-    pub soft: Option<u64>,
-    /// Up to where the process itself may raise it.
-    pub hard: Option<u64>,
-}
-
 /// What happens when a background process ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,7 +53,8 @@ pub enum RestartPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
-    /// Program and arguments; the program is looked up in the `PATH` of `env` unless it has a slash.
+    /// Program and arguments; the program is looked up in the `PATH` of `env` unless it has a slash. Of a login shell
+    /// only the arguments.
     pub argv: Vec<String>,
     /// The whole environment, `KEY=VALUE` in order; a later one wins. The agent adds `HOME`, `USER`
     /// and `PATH` where they are missing.
@@ -101,12 +69,19 @@ pub struct ProcessSpec {
     /// The command gets a terminal of this size: its standard streams are one, and what it prints is stdout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<TerminalSize>,
+    /// Run the user's login shell, the one that the container's `/etc/passwd` names, else `/bin/sh`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub login_shell: bool,
     /// Limits of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rlimits: Vec<ResourceLimit>,
     /// Run this file operation of the agent's own instead of a command; `argv` holds its arguments. Its output goes
     /// to its client and not to the log.
     pub file_operation: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// How a process ended.

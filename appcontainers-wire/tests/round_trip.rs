@@ -57,10 +57,11 @@ prop_compose! {
         user in option::of(any::<String>()),
         stdin: bool,
         tty in option::of(size()),
+        login_shell: bool,
         rlimits in vec(limit(), 0..3),
         file_operation: bool,
     ) -> ProcessSpec {
-        ProcessSpec { argv, env, working_dir, user, stdin, tty, rlimits, file_operation }
+        ProcessSpec { argv, env, working_dir, user, stdin, tty, login_shell, rlimits, file_operation }
     }
 }
 

@@ -25,7 +25,9 @@ pub mod skeleton;
 pub mod state;
 pub mod stats;
 
-pub use appcontainers_wire::{ExitStatus, ProcessId, RestartPolicy, Stream};
+pub use appcontainers_wire::{
+    ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
+};
 pub use container::{
     ArchiveSource, AttachStreams, Container, ContainerDetails, LogPiece, LogQuery, Logs, SaveOptions, Saved,
     SpawnOptions,
@@ -37,7 +39,7 @@ pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
-pub use process::{Command, RunStreams};
+pub use process::{Command, RunStreams, Terminal};
 pub use progress::{NoProgress, Progress};
 pub use record::OverlayKind;
 pub use runtime::{Status, prewarm};

@@ -2,12 +2,14 @@
 
 mod attach;
 mod base;
+mod command_args;
 mod completions;
 mod df;
 mod diff;
 mod doctor;
 mod ends;
 mod events;
+mod exec;
 mod gc;
 mod image;
 mod inspect;
@@ -25,6 +27,7 @@ mod rm;
 mod run;
 mod save_image;
 mod setup;
+mod shell;
 mod spawn;
 mod start;
 mod startup_command;
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     Provision(provision::Args),
     LoadArchive(load_archive::Args),
     Run(run::Args),
+    Exec(exec::Args),
+    Shell(shell::Args),
     Spawn(spawn::Args),
     Ps(ps::Args),
     Kill(kill::Args),
@@ -82,7 +87,15 @@ pub(crate) enum Command {
 impl Command {
     /// Whether its exit code is that of a command in a container, so that a failure of appc's own must look otherwise.
     pub(crate) fn exits_as_another(&self) -> bool {
-        matches!(self, Command::Run(_) | Command::Spawn(_) | Command::Wait(_) | Command::Attach(_))
+        matches!(
+            self,
+            Command::Run(_)
+                | Command::Exec(_)
+                | Command::Shell(_)
+                | Command::Spawn(_)
+                | Command::Wait(_)
+                | Command::Attach(_)
+        )
     }
 
     /// Runs the command; the exit code.
@@ -90,6 +103,8 @@ impl Command {
         match self {
             Command::Doctor(args) => return args.execute(context),
             Command::Run(args) => return args.execute(context),
+            Command::Exec(args) => return args.execute(context),
+            Command::Shell(args) => return args.execute(context),
             Command::Wait(args) => return args.execute(context),
             Command::Attach(args) => return args.execute(context),
             Command::Spawn(args) => args.execute(context),

@@ -4,10 +4,13 @@
 //! blocks. [`Outbox`] owns what is to be sent, [`Process`] a process's descriptors, [`Shutdown`] the end.
 
 mod connection;
+mod input;
 mod outbox;
+mod output;
 mod process;
 mod shutdown;
 mod signals;
+mod terminal;
 mod window;
 
 use std::{
@@ -20,7 +23,7 @@ use std::{
 
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure, WIRE_VERSION, agent::ToAgent};
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use rustix::{
@@ -35,6 +38,7 @@ use self::{
     process::{Process, Source},
     shutdown::{Shutdown, Step},
     signals::{Request, Signals},
+    terminal::Terminals,
 };
 use crate::{exec::Trampoline, report};
 
@@ -62,6 +66,7 @@ struct Agent {
     connection: Connection,
     signals: Signals,
     trampoline: Trampoline,
+    terminals: Terminals,
     outbox: Outbox,
     processes: BTreeMap<ProcessId, Process>,
     shutdown: Option<Shutdown>,
@@ -74,11 +79,13 @@ impl Agent {
         // Signals first: libzmq's threads inherit the mask.
         let signals = Signals::open()?;
         let trampoline = Trampoline::open()?;
+        let terminals = Terminals::open();
         let connection = Connection::open(socket_dir)?;
         Ok(Self {
             connection,
             signals,
             trampoline,
+            terminals,
             outbox: Outbox::new(),
             processes: BTreeMap::new(),
             shutdown: None,
@@ -98,6 +105,9 @@ impl Agent {
             }
             self.take_signals();
             self.take_messages();
+            for process in self.processes.values_mut() {
+                process.settle_end(&mut self.outbox);
+            }
             self.processes.retain(|_, process| !process.is_over());
         }
     }
@@ -175,9 +185,16 @@ impl Agent {
                     running.close_input(outbox);
                 }
             }
-            ToAgent::Signal { process, signal } => self.signal(process, signal),
-            // No process has a terminal.
-            ToAgent::Resize { .. } => {}
+            ToAgent::Signal { process, signal } => {
+                if let (Some(running), Ok(signal)) = (processes.get(&process), Signal::try_from(i32::from(signal))) {
+                    running.signal(signal);
+                }
+            }
+            ToAgent::Resize { process, size } => {
+                if let Some(running) = processes.get(&process) {
+                    running.resize(size);
+                }
+            }
             ToAgent::Ack(position) => outbox.acknowledge(position),
             ToAgent::Noted { process } => outbox.noted(process),
             ToAgent::Shutdown { grace_ms } => self.shut_down(Duration::from_millis(grace_ms)),
@@ -193,21 +210,12 @@ impl Agent {
         if self.shutdown.is_some() {
             return self.outbox.failed(id, refuse("the container is shutting down".to_owned()));
         }
-        match Process::start(id, spec, &self.trampoline) {
+        match Process::start(id, spec, &self.trampoline, &self.terminals) {
             Ok(process) => {
                 self.processes.insert(id, process);
                 self.alive = true;
             }
             Err(error) => self.outbox.failed(id, refuse(format!("cannot start a process in the container: {error}"))),
-        }
-    }
-
-    fn signal(&self, id: ProcessId, number: u8) {
-        // After the process has ended, its number may be another's. Its group is gone if this fails.
-        if let (Some(process), Ok(signal)) = (self.processes.get(&id), Signal::try_from(i32::from(number)))
-            && process.is_alive()
-        {
-            let _ = killpg(Pid::from_raw(process.pid() as i32), signal);
         }
     }
 

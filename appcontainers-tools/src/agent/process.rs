@@ -1,21 +1,35 @@
-//! One process: its pipes, and what is between it and the [`Outbox`].
+//! One process: its pipes or its terminal, and what is between them and the [`Outbox`].
+//!
+//! With a terminal, INT and QUIT go to the group in its foreground, as if they were typed, and other signals to that and
+//! to the process's own group: whoever sends them means what runs there. HUP is followed by CONT as at a kernel's
+//! hangup; the terminal is not closed for it, because what the command says to that is output, too. When the process has
+//! ended, the kernel sends HUP to the foreground; what goes on all the same keeps the terminal, and is read.
 
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, agent::CHUNK_BYTES};
+use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, TerminalSize};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use rustix::{
     fs::OFlags,
-    io::Errno,
     pipe::{PipeFlags, pipe_with},
 };
 
-use super::outbox::Outbox;
-use crate::exec::{Outcome, Trampoline, outcome};
+use super::{
+    input::{Input, Written},
+    outbox::Outbox,
+    output::Output,
+    terminal::{Terminal, Terminals},
+};
+use crate::{
+    exec::{Outcome, Trampoline, outcome},
+    report,
+};
 
 /// A descriptor of a process, for polling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,27 +42,6 @@ pub(crate) enum Source {
     Input,
 }
 
-/// The read end of an output pipe.
-#[derive(Debug)]
-struct Pipe {
-    stream: Stream,
-    /// None once nothing holds the other end.
-    fd: Option<OwnedFd>,
-    /// When the process has ended: how many bytes it left in the pipe. Those that come later are its children's.
-    left: u64,
-}
-
-/// The write end of the input pipe.
-#[derive(Debug)]
-struct Input {
-    fd: OwnedFd,
-    queue: VecDeque<Vec<u8>>,
-    /// How much of the queue's first is written.
-    written: usize,
-    /// No more will be queued.
-    closing: bool,
-}
-
 /// A process that the agent has started.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -57,32 +50,65 @@ pub(crate) struct Process {
     /// The trampoline's socket, until it is known how the start went.
     start: Option<OwnedFd>,
     input: Option<Input>,
-    pipes: [Pipe; 2],
+    outputs: [Output; 2],
+    terminal: Option<Terminal>,
     ended: Option<ExitStatus>,
+}
+
+/// A new process's streams: our ends, then its own.
+struct Streams {
+    input: Option<OwnedFd>,
+    outputs: [Option<OwnedFd>; 2],
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Streams {
+    fn pipes(with_input: bool) -> io::Result<Self> {
+        let (stdout_read, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr_read, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stdin, input) = with_input.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?.unzip();
+        for fd in [Some(&stdout_read), Some(&stderr_read), input.as_ref()].into_iter().flatten() {
+            rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK)?;
+        }
+        Ok(Self { input, outputs: [Some(stdout_read), Some(stderr_read)], stdin, stdout, stderr })
+    }
+
+    /// What comes out of a terminal is standard output.
+    fn terminal(terminal: &Terminal, with_input: bool) -> io::Result<Self> {
+        Ok(Self {
+            input: with_input.then(|| terminal.master()).transpose()?,
+            outputs: [Some(terminal.master()?), None],
+            stdin: Some(terminal.slave()?),
+            stdout: terminal.slave()?,
+            stderr: terminal.slave()?,
+        })
+    }
 }
 
 impl Process {
     /// Starts a trampoline for the command.
-    pub(crate) fn start(id: ProcessId, spec: &ProcessSpec, trampoline: &Trampoline) -> io::Result<Self> {
-        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (input_end, input) = if spec.stdin {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            (Some(read), Some(write))
-        } else {
-            (None, None)
+    pub(crate) fn start(
+        id: ProcessId,
+        spec: &ProcessSpec,
+        trampoline: &Trampoline,
+        terminals: &Terminals,
+    ) -> io::Result<Self> {
+        let terminal = spec.tty.map(|size| terminals.create(size)).transpose()?;
+        let streams = match &terminal {
+            Some(terminal) => Streams::terminal(terminal, spec.stdin)?,
+            None => Streams::pipes(spec.stdin)?,
         };
-        for fd in [Some(&stdout), Some(&stderr), input.as_ref()].into_iter().flatten() {
-            rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK)?;
-        }
-        let (pid, start) = trampoline.start(spec, input_end, stdout_end, stderr_end)?;
-        let pipe = |stream, fd| Pipe { stream, fd: Some(fd), left: 0 };
+        let (pid, start) = trampoline.start(spec, streams.stdin, streams.stdout, streams.stderr)?;
+        let [stdout, stderr] = streams.outputs;
         Ok(Self {
             id,
             pid,
             start: Some(start),
-            input: input.map(|fd| Input { fd, queue: VecDeque::new(), written: 0, closing: false }),
-            pipes: [pipe(Stream::Stdout, stdout), pipe(Stream::Stderr, stderr)],
+            input: streams.input.map(|fd| Input::new(fd, terminal.is_some())),
+            outputs: [Output::new(Stream::Stdout, stdout), Output::new(Stream::Stderr, stderr)],
+            terminal,
             ended: None,
         })
     }
@@ -99,17 +125,16 @@ impl Process {
 
     /// Whether nothing more can come of it.
     pub(crate) fn is_over(&self) -> bool {
-        self.ended.is_some() && self.pipes.iter().all(|pipe| pipe.fd.is_none())
+        self.ended.is_some() && self.outputs.iter().all(|output| output.raw_fd().is_none())
     }
 
     /// What to wait for now. Not for output that there is no room for.
     pub(crate) fn sources(&self, outbox: &Outbox) -> impl Iterator<Item = (Source, RawFd)> {
         let start = self.start.as_ref().map(|fd| (Source::Start, fd.as_raw_fd()));
-        let input = self.input.as_ref().filter(|input| !input.queue.is_empty());
-        let input = input.map(|input| (Source::Input, input.fd.as_raw_fd()));
-        let output = self.pipes.each_ref().map(|pipe| {
-            let fd = pipe.fd.as_ref().filter(|_| outbox.room(self.id, pipe.stream) > 0)?;
-            Some((Source::Output(pipe.stream), fd.as_raw_fd()))
+        let input = self.input.as_ref().and_then(Input::waiting_fd).map(|fd| (Source::Input, fd));
+        let output = self.outputs.each_ref().map(|output| {
+            let fd = output.raw_fd().filter(|_| outbox.room(self.id, output.stream) > 0)?;
+            Some((Source::Output(output.stream), fd))
         });
         [start, input].into_iter().chain(output).flatten()
     }
@@ -119,7 +144,12 @@ impl Process {
         match source {
             Source::Start => self.settle_start(outbox),
             Source::Input => self.write_input(outbox),
-            Source::Output(_) => self.read_output(source, outbox),
+            Source::Output(stream) => {
+                for output in self.outputs.iter_mut().filter(|output| output.stream == stream) {
+                    output.read(self.id, outbox);
+                }
+                self.settle_end(outbox);
+            }
         }
     }
 
@@ -132,21 +162,10 @@ impl Process {
             Outcome::Failed(failure) => {
                 outbox.failed(self.id, failure);
                 self.drop_input(outbox);
-                for pipe in &mut self.pipes {
-                    pipe.fd = None;
-                }
+                self.outputs.iter_mut().for_each(Output::close);
             }
         }
         self.start = None;
-    }
-
-    fn read_output(&mut self, source: Source, outbox: &mut Outbox) {
-        for pipe in &mut self.pipes {
-            if source == Source::Output(pipe.stream) {
-                pipe.read(self.id, outbox);
-            }
-        }
-        self.settle_end(outbox);
     }
 
     /// The process has ended: from here on its pipes hold what it left, and then what its children write.
@@ -157,17 +176,23 @@ impl Process {
         }
         self.drop_input(outbox);
         self.ended = Some(status);
-        for pipe in &mut self.pipes {
-            pipe.left = pipe.fd.as_ref().and_then(|fd| rustix::io::ioctl_fionread(fd).ok()).unwrap_or(0);
-            pipe.read(self.id, outbox);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.release();
+        }
+        for output in &mut self.outputs {
+            output.process_ended(self.terminal.is_some());
         }
         self.settle_end(outbox);
     }
 
-    fn settle_end(&mut self, outbox: &mut Outbox) {
-        if let Some(status) = self.ended
-            && self.pipes.iter().all(|pipe| pipe.fd.is_none() || pipe.left == 0)
-        {
+    /// If it has ended: reads what it left, as far as there is room, and tells the end after the last of that. Also to
+    /// be called when there may be room again: a terminal is not ready for one who has read all of it.
+    pub(crate) fn settle_end(&mut self, outbox: &mut Outbox) {
+        let Some(status) = self.ended else { return };
+        for output in &mut self.outputs {
+            output.read_rest(self.id, outbox);
+        }
+        if self.outputs.iter().all(Output::is_settled) {
             outbox.exited(self.id, status);
             if self.is_over() {
                 outbox.closed(self.id);
@@ -175,85 +200,64 @@ impl Process {
         }
     }
 
-    /// Takes input for the process. What it can't take any more it gets credit for all the same.
-    pub(crate) fn queue_input(&mut self, bytes: Vec<u8>, outbox: &mut Outbox) {
-        match &mut self.input {
-            Some(input) if !input.closing => {
-                input.queue.push_back(bytes);
-                self.write_input(outbox);
+    /// Sends a signal to the process's group, or to where its terminal is (see above). After the process has ended, its
+    /// number may be another's.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if !self.is_alive() {
+            return;
+        }
+        let own = Pid::from_raw(self.pid as i32);
+        let foreground = self.terminal.as_ref().and_then(Terminal::foreground).filter(|group| *group != own);
+        let is_typed = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
+        let own = Some(own).filter(|_| !is_typed || foreground.is_none());
+        for group in [own, foreground].into_iter().flatten() {
+            // A group is gone if this fails.
+            let _ = killpg(group, signal);
+            if signal == Signal::SIGHUP && self.terminal.is_some() {
+                let _ = killpg(group, Signal::SIGCONT);
             }
-            _ => outbox.credit(self.id, bytes.len() as u64),
         }
     }
 
-    /// Closes the process's input once all that is queued is written.
+    /// Sets the size of its terminal, if it has one.
+    pub(crate) fn resize(&self, size: TerminalSize) {
+        if let Some(terminal) = &self.terminal
+            && let Err(error) = terminal.resize(size)
+        {
+            report::error(format_args!("cannot resize the terminal of process {}: {error}", self.id));
+        }
+    }
+
+    /// Takes input for the process. What it can't take any more it gets credit for all the same.
+    pub(crate) fn queue_input(&mut self, bytes: Vec<u8>, outbox: &mut Outbox) {
+        let pushed = match &mut self.input {
+            Some(input) => input.push(bytes),
+            None => Err(bytes),
+        };
+        match pushed {
+            Ok(()) => self.write_input(outbox),
+            Err(bytes) => outbox.credit(self.id, bytes.len() as u64),
+        }
+    }
+
+    /// Ends the process's input once all that is queued is written.
     pub(crate) fn close_input(&mut self, outbox: &mut Outbox) {
         if let Some(input) = &mut self.input {
-            input.closing = true;
+            input.close();
             self.write_input(outbox);
         }
     }
 
     fn write_input(&mut self, outbox: &mut Outbox) {
         let Some(input) = &mut self.input else { return };
-        while let Some(first) = input.queue.front() {
-            match rustix::io::write(&input.fd, &first[input.written..]) {
-                Ok(count) => {
-                    outbox.credit(self.id, count as u64);
-                    input.written += count;
-                    if input.written == first.len() {
-                        input.queue.pop_front();
-                        input.written = 0;
-                    }
-                }
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => {}
-                // Nobody reads it any more.
-                Err(_) => return self.drop_input(outbox),
-            }
-        }
-        if input.closing {
-            self.input = None;
+        if input.write(|bytes| outbox.credit(self.id, bytes)) == Written::Over {
+            self.drop_input(outbox);
         }
     }
 
     fn drop_input(&mut self, outbox: &mut Outbox) {
         if let Some(input) = self.input.take() {
-            let queued = input.queue.iter().map(Vec::len).sum::<usize>() - input.written;
-            outbox.credit(self.id, queued as u64);
+            outbox.credit(self.id, input.queued_bytes());
         }
     }
-}
-
-impl Pipe {
-    /// Reads once, no more than there is room for.
-    fn read(&mut self, id: ProcessId, outbox: &mut Outbox) {
-        let Some(fd) = &self.fd else { return };
-        let room = outbox.room(id, self.stream).min(CHUNK_BYTES);
-        if room == 0 {
-            return;
-        }
-        // As much memory as there are bytes; at least one, to see the end.
-        let waiting = rustix::io::ioctl_fionread(fd).unwrap_or(0) as usize;
-        let mut bytes = Vec::with_capacity(waiting.clamp(1, room));
-        match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(0) => {
-                self.fd = None;
-                self.left = 0;
-            }
-            Ok(count) => {
-                self.left = self.left.saturating_sub(count as u64);
-                outbox.push(id, self.stream, bytes, now_ns());
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => {
-                self.fd = None;
-                self.left = 0;
-            }
-        }
-    }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

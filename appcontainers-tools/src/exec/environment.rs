@@ -1,6 +1,10 @@
 //! A command's environment: what the spec gives, and what every command needs.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use appcontainers_wire::SpawnFailure;
 
@@ -8,6 +12,9 @@ use crate::user::User;
 
 /// Where commands are looked up if the spec does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is known of a terminal of which nothing is known.
+const DEFAULT_TERM: &str = "xterm";
 
 /// Variables by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,11 +39,24 @@ impl Environment {
 
     /// Adds `HOME`, `USER` and `PATH` where they are missing.
     pub(super) fn complete(&mut self, user: &User) {
-        let defaults =
-            [("HOME", user.home.as_os_str()), ("USER", user.name.as_os_str()), ("PATH", DEFAULT_PATH.as_ref())];
-        for (key, value) in defaults {
-            self.0.entry(key.into()).or_insert_with(|| value.to_owned());
-        }
+        self.add_missing("HOME", &user.home);
+        self.add_missing("USER", &user.name);
+        self.add_missing("PATH", DEFAULT_PATH.as_ref());
+    }
+
+    /// Adds `TERM` if it is missing.
+    pub(super) fn complete_terminal(&mut self) {
+        self.add_missing("TERM", DEFAULT_TERM.as_ref());
+    }
+
+    /// Adds what login(1) sets beside that, where it is missing.
+    pub(super) fn complete_login(&mut self, user: &User, shell: &Path) {
+        self.add_missing("LOGNAME", &user.name);
+        self.add_missing("SHELL", shell.as_os_str());
+    }
+
+    fn add_missing(&mut self, key: &str, value: &OsStr) {
+        self.0.entry(key.into()).or_insert_with(|| value.to_owned());
     }
 
     /// Where commands are looked up.
@@ -59,7 +79,8 @@ mod tests {
     use super::*;
 
     fn user() -> User {
-        User { name: "app".into(), uid: 1000, gid: 1000, groups: Vec::new(), home: "/home/app".into() }
+        let (name, home, shell) = ("app".into(), "/home/app".into(), "/bin/sh".into());
+        User { name, uid: 1000, gid: 1000, groups: Vec::new(), home, shell }
     }
 
     #[test]
@@ -70,6 +91,16 @@ mod tests {
         let pairs: Vec<String> =
             environment.into_iter().map(|(key, value)| format!("{}={}", key.display(), value.display())).collect();
         assert_eq!(pairs, ["A=2", "B=x=y", "C=", "HOME=/home/app", "PATH=/opt", "USER=app"]);
+    }
+
+    #[test]
+    fn a_login_shell_on_a_terminal_finds_what_login_sets_and_keeps_what_is_given() {
+        let mut environment = Environment::new(&["SHELL=/bin/zsh".to_owned()]).unwrap();
+        environment.complete_terminal();
+        environment.complete_login(&user(), Path::new("/bin/sh"));
+        let pairs: Vec<_> = environment.into_iter().collect();
+        let pair = |key: &str, value: &str| (key.into(), value.into());
+        assert_eq!(pairs, [pair("LOGNAME", "app"), pair("SHELL", "/bin/zsh"), pair("TERM", "xterm")]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 /// The file of `program`: itself if it has a slash, else the first executable file of that name in `path`.
 pub(super) fn find(program: &str, path: OsString) -> Result<PathBuf, SpawnFailure> {
     if program.contains('/') {
-        return check(Path::new(program)).map(|()| program.into()).map_err(|error| failure(program, &error));
+        return find_file(Path::new(program));
     }
     let mut refusal = io::Error::from(io::ErrorKind::NotFound);
     if !program.is_empty() {
@@ -27,6 +27,11 @@ pub(super) fn find(program: &str, path: OsString) -> Result<PathBuf, SpawnFailur
         }
     }
     Err(failure(program, &refusal))
+}
+
+/// The program at this very path.
+pub(super) fn find_file(path: &Path) -> Result<PathBuf, SpawnFailure> {
+    check(path).map(|()| path.to_owned()).map_err(|error| failure(&path.display().to_string(), &error))
 }
 
 fn check(path: &Path) -> io::Result<()> {

@@ -5,8 +5,11 @@
 
 mod control;
 mod environment;
+mod limits;
 mod lookup;
+mod program;
 mod setup;
+mod terminal;
 
 pub(crate) use control::{Outcome, Trampoline, outcome};
 
@@ -14,12 +17,12 @@ use std::{
     convert::Infallible,
     io,
     os::unix::process::CommandExt,
-    path::Path,
     process::{Command, ExitCode},
 };
 
 use appcontainers_wire::{ProcessSpec, SpawnFailure};
 
+use self::program::Program;
 use crate::untar;
 
 /// The argument that makes this program the trampoline.
@@ -60,23 +63,32 @@ fn operate(spec: &ProcessSpec) -> Result<impl FnOnce() -> ExitCode, SpawnFailure
 
 /// Does not come back unless it fails.
 fn become_command(spec: &ProcessSpec) -> Result<Infallible, SpawnFailure> {
-    let [program, arguments @ ..] = spec.argv.as_slice() else {
-        return Err(SpawnFailure::Other { why: "there is no command to run".to_owned() });
-    };
     let mut environment = environment::Environment::new(&spec.env)?;
     setup::detach()?;
     let user = setup::find_user(spec.user.as_deref())?;
     environment.complete(&user);
+    if spec.tty.is_some() {
+        terminal::take_over(&user)?;
+        environment.complete_terminal();
+    }
+    if spec.login_shell {
+        environment.complete_login(&user, program::shell_of(&user));
+    }
+    limits::set(&spec.rlimits)?;
     setup::become_user(&user)?;
     setup::enter(spec.working_dir.as_deref(), &user)?;
-    let path = lookup::find(program, environment.path())?;
+    let program = match spec.login_shell {
+        true => Program::login_shell(spec, &user)?,
+        false => Program::find(spec, environment.path())?,
+    };
+    let mut command = Command::new(&program.path);
     // Command::exec also gives SIGPIPE, which the Rust runtime ignores, its default action back.
-    let error = Command::new(&path).arg0(program).args(arguments).env_clear().envs(environment).exec();
-    Err(exec_failure(program, &path, &error))
+    let error = command.arg0(&program.arg0).args(program.arguments).env_clear().envs(environment).exec();
+    Err(exec_failure(program, &error))
 }
 
-fn exec_failure(program: &str, path: &Path, error: &io::Error) -> SpawnFailure {
-    let program = program.to_owned();
+fn exec_failure(program: Program<'_>, error: &io::Error) -> SpawnFailure {
+    let Program { name: program, path, .. } = program;
     match error.kind() {
         io::ErrorKind::NotFound if path.exists() => {
             SpawnFailure::NotExecutable { program, why: "its interpreter or loader is not in the container".to_owned() }

@@ -14,7 +14,8 @@ use crate::user::{self, User, UserError};
 /// Where the kernel has this process's inclination to be killed when memory runs out.
 const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 
-fn step<T>(what: &str, result: io::Result<T>) -> Result<T, SpawnFailure> {
+/// Names the step that failed.
+pub(super) fn step<T>(what: &str, result: io::Result<T>) -> Result<T, SpawnFailure> {
     result.map_err(|error| SpawnFailure::Other { why: format!("{what}: {error}") })
 }
 
@@ -41,10 +42,15 @@ fn reset_oom_score() -> io::Result<()> {
 
 /// Finds who the command runs as.
 pub(super) fn find_user(text: Option<&str>) -> Result<User, SpawnFailure> {
-    user::find(text).map_err(|error| match error {
+    user::find(text).map_err(user_failure)
+}
+
+/// Why a user or group was not found, as the agent tells it.
+pub(super) fn user_failure(error: UserError) -> SpawnFailure {
+    match error {
         UserError::NoSuchUser { user } => SpawnFailure::NoSuchUser { user },
         UserError::Unreadable { .. } => SpawnFailure::Other { why: error.to_string() },
-    })
+    }
 }
 
 /// Gives the standard streams and this process to the user.

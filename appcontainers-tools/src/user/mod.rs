@@ -20,11 +20,20 @@ pub(crate) enum UserError {
 
 /// Finds `USER`, `UID`, `USER:GROUP` or `UID:GID`; root if absent. A missing file is an empty one.
 pub(crate) fn find(text: Option<&str>) -> Result<User, UserError> {
-    let read = |path| match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(|source| UserError::Unreadable { path, source }),
-    };
     let [passwd, group] = FILES.map(read);
     let no_such_user = |_| UserError::NoSuchUser { user: text.unwrap_or("root").to_owned() };
     passwd::find(text, &passwd?, &group?).map_err(no_such_user)
+}
+
+/// The number of a group, if the container has it.
+pub(crate) fn find_group(name: &str) -> Result<Option<u32>, UserError> {
+    let [_, group] = FILES;
+    Ok(passwd::group_named(name, &read(group)?))
+}
+
+fn read(path: &'static str) -> Result<Vec<u8>, UserError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|source| UserError::Unreadable { path, source }),
+    }
 }

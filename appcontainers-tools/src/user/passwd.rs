@@ -20,6 +20,8 @@ pub(crate) struct User {
     pub(crate) groups: Vec<u32>,
     /// Home directory.
     pub(crate) home: OsString,
+    /// Login shell; empty if the file names none.
+    pub(crate) shell: OsString,
 }
 
 /// A user or group that is not there.
@@ -47,7 +49,7 @@ pub(crate) fn find(text: Option<&str>, passwd: &[u8], group: &[u8]) -> Result<Us
 
 fn find_user(text: &str, passwd: &[u8]) -> Result<User, NoSuchUser> {
     let entry = |fields: &[&[u8]]| {
-        let &[name, _, uid, gid, _, home, ..] = fields else { return None };
+        let &[name, _, uid, gid, _, home, ref shell @ ..] = fields else { return None };
         let home = if home.is_empty() { NO_HOME.as_bytes() } else { home };
         Some(User {
             name: OsStr::from_bytes(name).to_owned(),
@@ -55,6 +57,7 @@ fn find_user(text: &str, passwd: &[u8]) -> Result<User, NoSuchUser> {
             gid: number(gid)?,
             groups: Vec::new(),
             home: OsStr::from_bytes(home).to_owned(),
+            shell: OsStr::from_bytes(shell.first().copied().unwrap_or_default()).to_owned(),
         })
     };
     let entries = || lines(passwd).filter_map(|fields| entry(&fields));
@@ -68,15 +71,17 @@ fn find_user(text: &str, passwd: &[u8]) -> Result<User, NoSuchUser> {
         gid: 0,
         groups: Vec::new(),
         home: NO_HOME.into(),
+        shell: OsString::new(),
     }))
 }
 
 fn find_group(text: &str, group: &[u8]) -> Result<u32, NoSuchUser> {
-    lines(group)
-        .filter(|fields| fields.first() == Some(&text.as_bytes()))
-        .find_map(|fields| number(fields.get(2)?))
-        .or_else(|| number(text.as_bytes()))
-        .ok_or(NoSuchUser)
+    group_named(text, group).or_else(|| number(text.as_bytes())).ok_or(NoSuchUser)
+}
+
+/// The number of the group with this name, if there is one.
+pub(crate) fn group_named(name: &str, group: &[u8]) -> Option<u32> {
+    lines(group).filter(|fields| fields.first() == Some(&name.as_bytes())).find_map(|fields| number(fields.get(2)?))
 }
 
 fn groups_of(name: &[u8], group: &[u8]) -> Vec<u32> {
@@ -128,6 +133,12 @@ mod tests {
         assert_eq!(ids("last"), Ok((5, 6, vec![])));
         assert_eq!(ids("4000"), Ok((7, 8, vec![])), "a name of digits is a name first");
         assert_eq!(find(None, PASSWD, GROUP).unwrap().home, "/root");
+    }
+
+    #[test]
+    fn a_login_shell_is_the_last_field_and_may_be_missing() {
+        let shell = |text: &str| find(Some(text), PASSWD, GROUP).unwrap().shell;
+        assert_eq!([shell("app"), shell("4000"), shell("last"), shell("12345")], ["/bin/sh", "", "", ""]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod commands;
 mod environment;
+mod limits;
 mod monitor;
 mod reconnect;
 mod shutdown;
 mod streams;
+mod terminal;

@@ -9,18 +9,21 @@ use std::{
 };
 
 use appcontainers_wire::{
-    ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream, WIRE_VERSION,
+    ExitStatus, ProcessId, ProcessSpec, SpawnFailure, Stream, TerminalSize, WIRE_VERSION,
     agent::{FromAgent, StreamOffset, ToAgent},
     decode, encode, frame,
 };
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use zmq::{Context, Socket};
 
 /// Nothing here takes longer unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// PID 1 with a /proc of its own, that goes when unshare goes.
-const UNSHARE: [&str; 5] = ["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"];
+/// PID 1 with a /proc and terminals of its own, that goes when unshare goes; what follows is the agent.
+const UNSHARE: [&str; 8] = ["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", "sh", "-c", INIT];
+
+const INIT: &str = "mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts /dev/pts && exec \"$0\" \"$@\"";
 
 /// A command with nothing special about it.
 pub(crate) fn spec(argv: &[&str]) -> ProcessSpec {
@@ -34,6 +37,11 @@ pub(crate) fn spec(argv: &[&str]) -> ProcessSpec {
 /// A shell command.
 pub(crate) fn shell(script: &str) -> ProcessSpec {
     spec(&["/bin/sh", "-c", script])
+}
+
+/// A shell command on a terminal of 24 lines.
+pub(crate) fn on_terminal(script: &str) -> ProcessSpec {
+    ProcessSpec { tty: Some(TerminalSize { rows: 24, columns: 80 }), stdin: true, ..shell(script) }
 }
 
 /// What a monitor knows of a process.
@@ -219,6 +227,32 @@ impl Bench {
         self.next
     }
 
+    /// Types into a process's terminal, or writes into its pipe.
+    pub(crate) fn input(&self, id: u32, text: &str) {
+        self.send(&ToAgent::Stdin { process: ProcessId(id) }, text.as_bytes());
+    }
+
+    /// Ends a process's input.
+    pub(crate) fn close_input(&self, id: u32) {
+        self.send(&ToAgent::StdinClose { process: ProcessId(id) }, &[]);
+    }
+
+    /// Sends a signal to a process.
+    pub(crate) fn signal(&self, id: u32, signal: Signal) {
+        self.send(&ToAgent::Signal { process: ProcessId(id), signal: signal as u8 }, &[]);
+    }
+
+    /// Waits until a process has printed this.
+    pub(crate) fn until_printed(&mut self, id: u32, text: &str) {
+        self.until(text, |bench| String::from_utf8_lossy(&bench.known[&id].stdout).contains(text));
+    }
+
+    /// Waits for a process's end, and gives its status.
+    pub(crate) fn end_of(&mut self, id: u32) -> ExitStatus {
+        self.until("the end", |bench| bench.known[&id].exit.is_some());
+        self.known[&id].exit.unwrap()
+    }
+
     /// Runs a command to its end.
     pub(crate) fn run(&mut self, spec: ProcessSpec) -> &Known {
         let id = self.spawn(spec);
@@ -230,9 +264,17 @@ impl Bench {
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let begin = Instant::now();
         while !done(self) {
-            assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}: {:?}", self.agent.try_wait());
+            let waits = begin.elapsed() < PATIENCE;
+            assert!(waits, "waited in vain for {what}: {:?}; {}", self.agent.try_wait(), self.last_words());
             self.take(Duration::from_millis(100));
         }
+    }
+
+    /// What the newest process that runs has printed last.
+    fn last_words(&self) -> String {
+        let running = self.known.values().rfind(|known| known.exit.is_none());
+        let stdout = running.map_or(&[][..], |known| &known.stdout);
+        String::from_utf8_lossy(&stdout[stdout.len().saturating_sub(1000)..]).into_owned()
     }
 
     /// Takes messages for so long.
@@ -282,10 +324,11 @@ impl Bench {
     fn note(&mut self, message: FromAgent, payload: &[u8]) {
         match message {
             FromAgent::Hello { .. } => unreachable!(),
-            FromAgent::Started { process, pid, .. } => {
+            FromAgent::Started { process, pid, taken_bytes, .. } => {
                 let known = self.known.get_mut(&process.0).unwrap();
                 assert!(known.pid.is_none_or(|before| before == pid), "started twice");
                 known.pid = Some(pid);
+                known.credit = taken_bytes;
             }
             FromAgent::SpawnFailed { process, failure } => {
                 self.known.get_mut(&process.0).unwrap().failure = Some(failure);

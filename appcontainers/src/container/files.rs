@@ -96,6 +96,7 @@ impl Container {
             stdout: None,
             stderr: Some(said.try_clone().map_err(io_error("copy the handle of", "a temporary file"))?),
             signals: None,
+            terminal: None,
         };
         let followed = Follower::begin(accepted, log, streams);
         match followed.and_then(|mut follower| follower.follow(connection)) {

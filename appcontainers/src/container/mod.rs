@@ -5,6 +5,7 @@ mod attach;
 mod changes;
 mod create;
 mod details;
+mod exec;
 mod files;
 mod length;
 mod lifecycle;

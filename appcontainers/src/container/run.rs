@@ -24,7 +24,18 @@ impl Container {
         length::check(&self.name, std::slice::from_ref(&spec))?;
         // Opened before the command can end: an ephemeral container may be gone the moment after.
         let log = self.open_log()?;
-        let (mut connection, accepted) = self.begin_run(spec)?;
+        let (connection, accepted) = self.begin_run(spec)?;
+        self.follow_command(connection, accepted, log, streams)
+    }
+
+    /// Follows a command that was accepted to its end.
+    pub(super) fn follow_command(
+        &self,
+        mut connection: Connection,
+        accepted: (ProcessId, u64),
+        log: ForegroundReader,
+        streams: RunStreams,
+    ) -> Result<ExitStatus, Error> {
         let followed = Follower::begin(accepted, log, streams);
         let followed = followed.and_then(|mut follower| self.follow(&mut connection, &mut follower));
         match followed {

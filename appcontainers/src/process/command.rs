@@ -1,9 +1,13 @@
-//! What to run. Pure.
+//! What to run.
 
 use std::collections::BTreeMap;
 
-use appcontainers_wire::ProcessSpec;
+use appcontainers_wire::{ProcessSpec, ResourceLimit, TerminalSize};
 
+use super::{
+    RunStreams,
+    terminal::{self, Terminal},
+};
 use crate::image::ImageConfig;
 
 /// A command for a container; what it leaves open comes from the container's configuration.
@@ -17,6 +21,12 @@ pub struct Command {
     pub working_dir: Option<String>,
     /// Who runs it, instead of the container's user.
     pub user: Option<String>,
+    /// The size of the terminal that it gets: its standard streams are one, and all that it prints is standard output.
+    pub tty: Option<TerminalSize>,
+    /// Run the user's login shell; `argv` holds only its arguments.
+    pub login_shell: bool,
+    /// Limits of its own; a hard limit above the container's is refused.
+    pub rlimits: Vec<ResourceLimit>,
 }
 
 impl From<&str> for Command {
@@ -38,7 +48,27 @@ impl From<Vec<String>> for Command {
     }
 }
 
+/// The variable that says what kind of terminal there is.
+const TERM: &str = "TERM";
+
 impl Command {
+    /// The login shell of the container's user: the one that its `/etc/passwd` names, else `/bin/sh`.
+    pub fn login_shell() -> Self {
+        Self { login_shell: true, ..Self::default() }
+    }
+
+    /// Gives the command a terminal of the size of the caller's, and of its kind unless the command has a `TERM` of its
+    /// own. Where these streams are on no terminal ([`RunStreams::with_terminal`]) it has 24 lines of 80 characters.
+    pub fn on_terminal_of(mut self, streams: &RunStreams) -> Self {
+        self.tty = Some(streams.terminal.as_ref().map_or(terminal::DEFAULT_SIZE, Terminal::size));
+        if let Ok(kind) = std::env::var(TERM)
+            && streams.terminal.is_some()
+        {
+            self.env.entry(TERM.to_owned()).or_insert(kind);
+        }
+        self
+    }
+
     /// The command as the agent takes it, completed from the container's configuration.
     pub(crate) fn complete(self, config: &ImageConfig, stdin: bool) -> ProcessSpec {
         let mut env = config.env.clone();
@@ -49,7 +79,10 @@ impl Command {
             working_dir: self.working_dir.or_else(|| config.working_dir.clone()),
             user: self.user.or_else(|| config.user.clone()),
             stdin,
-            ..ProcessSpec::default()
+            tty: self.tty,
+            login_shell: self.login_shell,
+            rlimits: self.rlimits,
+            file_operation: false,
         }
     }
 }

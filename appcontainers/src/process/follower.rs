@@ -96,6 +96,7 @@ impl Follower {
                 ToClient::Claimed { input_bytes, taken_bytes, .. } => {
                     (self.told, self.told_bytes, self.stopping) = (0, 0, false);
                     self.tell_consumed(connection)?;
+                    self.streams.tell_size(connection)?;
                     return self.input.send_again(connection, input_bytes, taken_bytes);
                 }
                 ToClient::Stopped => return Err(RunError::ContainerStopped),
@@ -207,7 +208,7 @@ impl Follower {
             self.input.pass_on(&mut self.streams.stdin, connection)?;
         }
         if signal {
-            pass_signals_on(&mut self.streams.signals, connection)?;
+            pass_signals_on(&mut self.streams.signals, self.streams.terminal.as_ref(), connection)?;
         }
         Ok(())
     }
@@ -248,8 +249,13 @@ mod tests {
         stdin.write_all(b"input that nobody takes").unwrap();
         std::io::Seek::rewind(&mut stdin).unwrap();
         let mut stdout = tempfile::tempfile().unwrap();
-        let streams =
-            RunStreams { stdin: Some(stdin), stdout: Some(stdout.try_clone().unwrap()), stderr: None, signals: None };
+        let streams = RunStreams {
+            stdin: Some(stdin),
+            stdout: Some(stdout.try_clone().unwrap()),
+            stderr: None,
+            signals: None,
+            terminal: None,
+        };
         let reader = ForegroundReader::open(&log).unwrap();
         let mut follower = Follower::begin((process, 0), reader, streams).unwrap();
         let followed = follower.follow(&mut Connection::from_stream(ours));

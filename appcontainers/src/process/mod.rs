@@ -9,6 +9,7 @@ mod journal;
 mod passing;
 mod streams;
 mod table;
+mod terminal;
 mod watch;
 
 pub use command::Command;
@@ -18,4 +19,5 @@ pub use follower::Follower;
 pub use journal::{ProcessJournal, ProcessJournalError, journal_path, read_processes};
 pub use streams::RunStreams;
 pub use table::{End, Ended, Entry, InvalidProcessRef, ProcessRecord, ProcessRef, ProcessTable, Role};
+pub use terminal::Terminal;
 pub use watch::{News, Watch};

@@ -13,13 +13,17 @@ use rustix::{
     io::{Errno, ReadWriteFlags},
 };
 
-use super::{Connection, ConnectionError, RunError};
+use super::{Connection, ConnectionError, RunError, Terminal};
+
+/// SIGWINCH's number on every Linux architecture.
+const SIGWINCH: u8 = 28;
 
 /// Writes all of it. While the reader does not take it, signals go on to the command: they may be what ends the wait.
 pub(super) fn write_all(
     file: &mut File,
     mut bytes: &[u8],
     signals: &mut Option<OwnedFd>,
+    terminal: Option<&Terminal>,
     connection: &mut Connection,
 ) -> Result<(), WriteError> {
     let mut polled = false;
@@ -46,7 +50,7 @@ pub(super) fn write_all(
             fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
         };
         if signalled {
-            pass_signals_on(signals, connection).map_err(WriteError::Other)?;
+            pass_signals_on(signals, terminal, connection).map_err(WriteError::Other)?;
         }
     }
     Ok(())
@@ -60,14 +64,23 @@ pub(super) enum WriteError {
     Other(RunError),
 }
 
-pub(super) fn pass_signals_on(signals: &mut Option<OwnedFd>, connection: &mut Connection) -> Result<(), RunError> {
+/// Sends on what signals have come. That the terminal has another size is no signal of the command's terminal's.
+pub(super) fn pass_signals_on(
+    signals: &mut Option<OwnedFd>,
+    terminal: Option<&Terminal>,
+    connection: &mut Connection,
+) -> Result<(), RunError> {
     let Some(fd) = signals else { return Ok(()) };
     let mut numbers = [0; 16];
     match rustix::io::read(fd, &mut numbers) {
         Ok(0) => *signals = None,
         Ok(read) => {
             for signal in &numbers[..read] {
-                tell(connection, &FromClient::Signal { signal: *signal }, &[])?;
+                let message = match terminal {
+                    Some(terminal) if *signal == SIGWINCH => FromClient::Resize { size: terminal.size() },
+                    _ => FromClient::Signal { signal: *signal },
+                };
+                tell(connection, &message, &[])?;
             }
         }
         Err(Errno::INTR | Errno::AGAIN) => {}
@@ -124,7 +137,7 @@ mod tests {
             let mut connection = Connection::from_stream(ours);
             // More than a pipe holds: without its reader's end, this waits for ever.
             let bytes = vec![7; 1024 * 1024];
-            let written = write_all(&mut stdout, &bytes, &mut Some(signals.into()), &mut connection);
+            let written = write_all(&mut stdout, &bytes, &mut Some(signals.into()), None, &mut connection);
             assert!(matches!(written, Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe));
         });
         let mut received = vec![0; 4096];

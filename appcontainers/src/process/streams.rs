@@ -9,7 +9,7 @@ use std::{
 use appcontainers_wire::{Stream, client::FromClient};
 
 use super::{
-    Connection, RunError,
+    Connection, RunError, Terminal,
     passing::{WriteError, tell, write_all},
 };
 
@@ -27,6 +27,9 @@ pub struct RunStreams {
     pub stderr: Option<File>,
     /// Gives numbers of signals for the command, one byte each.
     pub signals: Option<OwnedFd>,
+    /// The terminal that these streams are on, for a command that has one of its own: SIGWINCH among the signals then
+    /// gives that one a new size.
+    pub terminal: Option<Terminal>,
 }
 
 impl RunStreams {
@@ -37,7 +40,23 @@ impl RunStreams {
             stdout: Some(io::stdout().as_fd().try_clone_to_owned()?.into()),
             stderr: Some(io::stderr().as_fd().try_clone_to_owned()?.into()),
             signals: None,
+            terminal: None,
         })
+    }
+
+    /// Notes the terminal that these streams are on, if any. Where both input and output are, it is raw until the
+    /// streams are dropped.
+    pub fn with_terminal(mut self) -> io::Result<Self> {
+        self.terminal = Terminal::find(self.stdin.as_ref(), self.stdout.as_ref())?;
+        Ok(self)
+    }
+
+    /// Says how large the terminal is: what was said of it may be lost with a monitor.
+    pub(super) fn tell_size(&self, connection: &mut Connection) -> Result<(), RunError> {
+        match &self.terminal {
+            Some(terminal) => tell(connection, &FromClient::Resize { size: terminal.size() }, &[]),
+            None => Ok(()),
+        }
     }
 
     /// Passes output on. When nobody reads it any more, the command hears of it as if it had written there itself.
@@ -52,7 +71,7 @@ impl RunStreams {
             Stream::Stderr => &mut self.stderr,
         };
         let Some(file) = place else { return Ok(()) };
-        match write_all(file, bytes, &mut self.signals, connection) {
+        match write_all(file, bytes, &mut self.signals, self.terminal.as_ref(), connection) {
             Ok(()) => Ok(()),
             Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 *place = None;

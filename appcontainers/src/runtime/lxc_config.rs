@@ -15,6 +15,10 @@ use crate::{
 /// Processes in a container unless it is given another limit.
 pub const DEFAULT_PIDS_LIMIT: u32 = 4096;
 
+/// The soft and the hard limit of open files, where the host may give that: systemd's. A hard limit above the host's own
+/// fails the start, and so does a soft one above the hard one.
+const NOFILE: (u64, u64) = (1024, 524_288);
+
 /// The capabilities that a container's root keeps; podman's, less those that `/dev` and audit need.
 pub const CAPABILITIES: &[&str] = &[
     "chown",
@@ -145,7 +149,8 @@ impl LxcConfig {
         lines.set("cgroup.dir.monitor", format_args!("{}/monitor", self.cgroup));
         lines.set("cgroup.dir.monitor.pivot", format_args!("{}/pivot", self.cgroup));
         lines.set("cgroup.dir.container", format_args!("{}/payload", self.cgroup));
-        lines.set("prlimit.nofile", format_args!("1024:{}", self.nofile_hard_limit.min(524_288)));
+        let nofile = self.nofile_hard_limit.min(NOFILE.1);
+        lines.set("prlimit.nofile", format_args!("{}:{nofile}", nofile.min(NOFILE.0)));
         lines.set("prlimit.core", 0);
         for version in ["cgroup", "cgroup2"] {
             lines.set(&format!("{version}.pids.max"), self.pids_limit);
@@ -268,6 +273,15 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }
         assert!(!text.contains("sys_admin"));
+    }
+
+    #[test]
+    fn open_files_are_limited_as_the_host_may() {
+        let line = |hard| {
+            let text = LxcConfig { nofile_hard_limit: hard, ..config() }.render().unwrap();
+            text.lines().find_map(|line| line.strip_prefix("lxc.prlimit.nofile = ")).unwrap().to_owned()
+        };
+        assert_eq!([line(u64::MAX), line(20_000), line(512)], ["1024:524288", "1024:20000", "512:512"]);
     }
 
     #[test]

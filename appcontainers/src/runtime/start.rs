@@ -109,7 +109,7 @@ pub fn begin(
         seccomp_profile: directory.join("seccomp"),
         log: log.clone(),
         post_stop: post_stop(paths, name, &record.id, own_program),
-        nofile_hard_limit: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        nofile_hard_limit: nofile_hard_limit(),
         apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')),
     };
     write_volatile(&config.seccomp_profile, &seccomp_policy())?;
@@ -171,6 +171,13 @@ impl Starting {
             was_empty = is_empty;
         }
     }
+}
+
+/// The most open files that a container may be allowed: no more than this process is, or than the kernel gives anyone.
+fn nofile_hard_limit() -> u64 {
+    let own = getrlimit(Resource::Nofile).maximum;
+    let kernels = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    own.into_iter().chain(kernels).min().unwrap_or(u64::MAX)
 }
 
 /// Shows the agent's file in the run directory, all of whose parents the container's ids can pass.
