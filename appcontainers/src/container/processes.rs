@@ -33,6 +33,7 @@ impl Container {
     /// All processes that are known: those that run, and the last thousand that have ended. The numbers go on over starts
     /// of the container.
     pub fn processes(&self) -> Result<ProcessTable, Error> {
+        self.connect_if_running()?;
         let mut table = read_processes(&self.paths.container(&self.name))?;
         self.lose_dead(&mut table)?;
         Ok(table)
@@ -135,14 +136,12 @@ impl Container {
     /// Watches what the container's processes do. Where the monitor has died, another one comes first: else nobody would
     /// note it.
     pub(super) fn watch(&self) -> Result<Watch, Error> {
-        let monitor = match self.status()? {
-            Status::Running => match monitor::connect(&self.paths, &self.name) {
-                Ok(mut connection) => connection.send(&FromClient::Watch, &[]).is_ok().then_some(connection),
-                Err(_) if self.status()? != Status::Running => None,
-                Err(error) => return Err(error.into()),
-            },
-            Status::Busy | Status::Stopped | Status::Ended => None,
-        };
+        let mut monitor = self.connect_if_running()?;
+        if let Some(connection) = &mut monitor
+            && connection.send(&FromClient::Watch, &[]).is_err()
+        {
+            monitor = None;
+        }
         Watch::begin(&self.paths, &self.name, monitor).map_err(|source| self.watch_error(source))
     }
 
@@ -161,15 +160,27 @@ impl Container {
         Error::Watch { name: self.name.clone(), source }
     }
 
+    /// A connection to the monitor if the container runs; where that has died, another one adopts it first.
+    fn connect_if_running(&self) -> Result<Option<Connection>, Error> {
+        if self.status()? != Status::Running {
+            return Ok(None);
+        }
+        match monitor::connect(&self.paths, &self.name) {
+            Ok(connection) => Ok(Some(connection)),
+            Err(_) if self.status()? != Status::Running => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A connection to the monitor of this container, which must run.
     pub(super) fn connect_running(&self) -> Result<Connection, Error> {
         loop {
             match self.status()? {
-                Status::Running => match monitor::connect(&self.paths, &self.name) {
-                    Ok(connection) => return Ok(connection),
-                    Err(_) if self.status()? != Status::Running => {}
-                    Err(error) => return Err(error.into()),
-                },
+                Status::Running => {
+                    if let Some(connection) = self.connect_if_running()? {
+                        return Ok(connection);
+                    }
+                }
                 Status::Stopped | Status::Ended => return Err(Error::NotRunning { name: self.name.clone() }),
                 // Somebody starts it, or works on its files, and holds its lock meanwhile.
                 Status::Busy => drop(self.lock()?),
