@@ -427,30 +427,6 @@ fn a_container_whose_monitor_was_killed_runs_on_and_can_be_stopped_and_removed()
 }
 
 #[test]
-fn commands_to_a_container_whose_monitor_was_killed_end_with_an_error() {
-    in_sandbox(|host| {
-        ticking(host, "web");
-        let mut running = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
-        running.read_until("ready\n");
-        kill(MONITOR);
-        running.wait().refuses(125, &["web"]);
-        archive(host);
-        for (code, command) in [
-            (125, &["run", "--", "true"][..]),
-            (1, &["save-image", "x.aimg"]),
-            (1, &["load-archive", "app.tar"]),
-            (1, &["start"]),
-        ] {
-            host.appc([&["-c", "web"], command].concat()).refuses(code, &["web"]);
-        }
-        assert!(!host.file("x.aimg").exists());
-        goes_on(host, "web");
-        host.appc(["restart", "web"]).succeeds();
-        assert_eq!(host.in_container("web", ["echo", "here"]).succeeds(), "here");
-    });
-}
-
-#[test]
 fn a_monitor_can_be_killed_at_any_moment_of_a_start() {
     in_sandbox(|host| {
         host.provision("web");

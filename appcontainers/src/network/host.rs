@@ -171,9 +171,16 @@ fn ruleset_text(paths: &Paths, subnet: Ipv4Network) -> String {
 
 fn set_up_bridge(name: &str, gateway: Ipv4Addr) -> Result<Option<Change>, HostNetworkError> {
     let is_new = !has_interface(name)?;
+    let set = format!("address replace {gateway}/32 dev {name}\nlink set {name} up\n");
+    let add = || IP.run(&["-batch", "-"], &format!("link add {name} type bridge\n{set}"));
     // The old gateway goes when the subnet was changed.
-    let add = if is_new { format!("link add {name} type bridge\n") } else { format!("address flush dev {name}\n") };
-    IP.run(&["-batch", "-"], &format!("{add}address replace {gateway}/32 dev {name}\nlink set {name} up\n"))?;
+    let change = || IP.run(&["-batch", "-"], &format!("address flush dev {name}\n{set}"));
+    if is_new {
+        // A command that was killed may have left its `ip` at work, and that was quicker.
+        add().or_else(|error| if has_interface(name).is_ok_and(|there| there) { change() } else { Err(error) })?;
+    } else {
+        change()?;
+    }
     Ok(is_new.then(|| Change::BridgeCreated { name: name.to_owned(), gateway }))
 }
 
