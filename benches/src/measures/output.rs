@@ -1,6 +1,8 @@
 //! Much output at once, and many short lines, through a command in a container that runs, logged.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::Context as _;
 
 use crate::{
     app::{App, CONTAINER, IMAGE},
@@ -10,7 +12,7 @@ use crate::{
     missing::Missing,
     podman::Podman,
     sandbox::Sandbox,
-    table::Table,
+    table::{Quantity, Row, Table},
     timing::{output, timed_into},
 };
 
@@ -96,6 +98,8 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missin
     let podman = app.in_podman(sandbox, missing)?;
     let host = Host::with_text_of(&app, sandbox)?;
 
+    MUCH.in_ours(&app.ours)?;
+    let peak_at_first = monitor_peak(&app.ours)?;
     let ours = || MUCH.in_ours(&app.ours);
     let mut much = Comparison::of("1 GiB through `appc -c NAME run`, logged", Box::new(ours));
     let chain = || host.through_chain(&MUCH);
@@ -104,10 +108,26 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missin
         much.beside("podman run, logged", Some(0.2), Box::new(|| MUCH.in_podman(podman)));
     }
     much.run(ROUNDS, table)?;
+    table.add(&Row {
+        what: "the monitor's peak memory after 7 GiB",
+        ours: monitor_peak(&app.ours)?,
+        beside: "after the first",
+        theirs: peak_at_first,
+        target: None,
+    });
 
     let ours = || LINES.in_ours(&app.ours);
     let mut lines = Comparison::of("1,000,000 lines through `appc -c NAME run`, logged", Box::new(ours));
     let sum = || Ok(host.before_cat(&LINES)? + host.through_chain(&LINES)?);
     lines.beside("into `cat` + through that chain", Some(1.5), Box::new(sum));
     lines.run(ROUNDS, table)
+}
+
+/// The most that the container's monitor has had in memory so far.
+fn monitor_peak(ours: &Installation) -> anyhow::Result<Quantity> {
+    let path = format!("/proc/{}/status", ours.processes(CONTAINER)?.monitor);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.map(|kib: f64| Quantity::Bytes(kib * 1024.0)).with_context(|| format!("no VmHWM in {path}"))
 }
