@@ -111,7 +111,20 @@ fn there_is_a_manual_page_for_every_command() {
 
 #[test]
 fn every_commands_help_fits_a_terminal_and_has_an_example_where_it_takes_something() {
-    for command in ["provision", "load-archive", "run", "save-image", "load-image", "start", "stop", "rm", "gc"] {
+    for command in [
+        "provision",
+        "load-archive",
+        "run",
+        "save-image",
+        "load-image",
+        "start",
+        "stop",
+        "rm",
+        "gc",
+        "stats",
+        "top",
+        "events",
+    ] {
         let help = output(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
         assert!(text(&help.stdout).contains("Example"), "{command}");

@@ -53,7 +53,8 @@ impl Installation {
         &self.paths
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `appc` on this installation.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.appc);
         command.args(arguments).env("APPC_ROOT", self.paths.root()).env("APPC_RUN", self.paths.run());
         command.env_remove("APPC_CONTAINER").env_remove("RUST_LOG");

@@ -67,6 +67,8 @@ fn every_listing_is_json_when_it_is_asked_for() {
             (&["ls"][..], true),
             (&["inspect", "web"], false),
             (&["diff", "web"], true),
+            (&["stats"], true),
+            (&["top", "--once"], true),
             (&["-c", "web", "startup-command", "ls"], true),
             (&["base", "ls"], true),
             (&["image", "ls"], true),

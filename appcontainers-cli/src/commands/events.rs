@@ -8,6 +8,7 @@ use appcontainers::{
 };
 use serde_json::Value;
 
+use super::values;
 use crate::{context::Context, render, stdio};
 
 /// How many events are printed at once.
@@ -23,14 +24,15 @@ const BATCH: usize = 500;
 Examples:
   appc events
   appc events --since 41                       what came after event 41
-  appc events -f --since \"$(date -Is)\"         what comes from now on
+  appc events -f --since 0s                    what comes from now on
+  appc events --since 2026-01-31T12:00:00Z
   appc -c web events -f --json | jq -r .kind")]
 pub(crate) struct Args {
     /// Wait for more, until Ctrl-C or the reader leaves
     #[arg(short, long)]
     follow: bool,
-    /// Begin behind the event with this number, or with the first one of this time (RFC 3339)
-    #[arg(long, value_name = "NUMBER|TIME")]
+    /// Begin behind the event with this number, or at a time (RFC 3339), or so long ago (90s, 10m, 2h)
+    #[arg(long, value_name = "NUMBER|TIME", value_parser = values::since_event)]
     since: Option<Since>,
 }
 

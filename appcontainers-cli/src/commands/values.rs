@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr as _, time::Duration};
 
-use appcontainers::ImageSource;
+use appcontainers::{ImageSource, event::Since};
 use ipnetwork::Ipv4Network;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
@@ -61,6 +61,16 @@ pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     time.ok_or_else(|| "use a time, as 2026-01-31T12:00:00Z, or how long ago, as 90s, 10m, 2h".to_owned())
 }
 
+/// From which event on: behind a number, or from a time on.
+pub(super) fn since_event(text: &str) -> Result<Since, String> {
+    match text.parse() {
+        Ok(number) => Ok(Since::Number(number)),
+        Err(_) => since(text)
+            .map(Since::Time)
+            .map_err(|what| format!("use an event's number, as 41 for those after it; or {what}")),
+    }
+}
+
 /// `KEY=VALUE` for a command's environment.
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -98,6 +108,17 @@ mod tests {
         assert!((599..660).contains(&ago), "{ago}");
         for bad in ["", "yesterday", "-5m", "10"] {
             assert!(since(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digits_are_an_events_number_and_the_rest_is_a_time() {
+        assert_eq!(since_event("41"), Ok(Since::Number(41)));
+        let time = Since::Time("2026-01-02T01:04:05Z".parse().unwrap());
+        assert_eq!(since_event("2026-01-02T03:04:05+02:00"), Ok(time));
+        assert!(matches!(since_event("10m"), Ok(Since::Time(_))));
+        for bad in ["", "-1", "1.5", "yesterday", "99999999999999999999999"] {
+            assert!(since_event(bad).is_err(), "{bad}");
         }
     }
 

@@ -10,13 +10,12 @@
 //! ```
 //!
 //! A full segment is synced and a new one begun; then the oldest go. So the journal stays below 32 MiB, which is some
-//! 300,000 events. Numbers go on; who asks for those that are gone is told so.
+//! 200,000 events. Numbers go on; who asks for those that are gone is told so.
 
 mod error;
 mod journal;
 mod reader;
 mod segment;
-mod since;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -24,8 +23,7 @@ mod watch;
 pub use error::EventError;
 pub(crate) use journal::note;
 pub use journal::{NewEvent, append};
-pub use reader::Events;
-pub use since::{BadSince, Since};
+pub use reader::{Events, Since};
 
 use appcontainers_wire::{ExitStatus, ProcessId};
 use jiff::Timestamp;

@@ -13,11 +13,23 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Event, EventError, MAX_LINE_BYTES, Since, segment, watch::Watch};
+use super::{Event, EventError, MAX_LINE_BYTES, segment, watch::Watch};
 use crate::{ContainerName, Paths};
 
 /// How much is read at once; a line fits into it.
 const BUFFER_BYTES: usize = 4 * MAX_LINE_BYTES;
+
+/// From where on events are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Since {
+    /// From the oldest that is there.
+    #[default]
+    Oldest,
+    /// Those after the one with this number; 0 for all that ever were.
+    Number(u64),
+    /// From the first on that was written at this time or later.
+    Time(Timestamp),
+}
 
 /// A cursor in the journal. The iteration ends where the journal does for now, and goes on when there is more:
 ///

@@ -1,0 +1,80 @@
+//! Much output at once, and many short lines, through a command in a container that runs, logged; and watchers.
+
+mod host;
+mod program;
+mod watchers;
+
+use std::{fs, time::Duration};
+
+use anyhow::Context as _;
+
+use self::{
+    host::Host,
+    program::{LINES, MAKE_TEXT, MUCH, PART, Program},
+};
+use crate::{
+    app::{App, CONTAINER, IMAGE},
+    comparison::Comparison,
+    installation::Installation,
+    missing::Missing,
+    podman::Podman,
+    sandbox::Sandbox,
+    table::{Quantity, Row, Table},
+};
+
+const ROUNDS: usize = 5;
+
+pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missing) -> anyhow::Result<()> {
+    let app = App::make(sandbox, "output", MAKE_TEXT)?;
+    let podman = app.in_podman(sandbox, missing)?;
+    let host = Host::set_up(sandbox, &app)?;
+
+    run(&app.ours, &MUCH)?;
+    let peak_at_first = monitor_peak(&app.ours)?;
+    let ours = || run(&app.ours, &MUCH);
+    let mut much = Comparison::of("1 GiB through `appc -c NAME run`, logged", Box::new(ours));
+    let chain = || host.through_chain(&MUCH);
+    much.beside("pipe → DEALER → ROUTER → file → reader", Some(1.3), Box::new(chain));
+    if let Some(podman) = &podman {
+        much.beside("podman run, logged", Some(0.2), Box::new(|| podman_run(podman, &MUCH)));
+    }
+    much.run(ROUNDS, table)?;
+    table.add(&Row {
+        what: "the monitor's peak memory after 7 GiB",
+        ours: monitor_peak(&app.ours)?,
+        beside: "after the first",
+        theirs: peak_at_first,
+        target: None,
+    });
+
+    let ours = || run(&app.ours, &LINES);
+    let mut lines = Comparison::of("1,000,000 lines through `appc -c NAME run`, logged", Box::new(ours));
+    let sum = || Ok(host.before_cat(&LINES)? + host.through_chain(&LINES)?);
+    lines.beside("into `cat` + through that chain", Some(1.5), Box::new(sum));
+    lines.run(ROUNDS, table)?;
+
+    watchers::measure(&app.ours, "1,000,000 lines of `appc spawn`, ten `appc attach`", &LINES, table)?;
+    watchers::measure(&app.ours, "128 MiB of `appc spawn`, ten `appc attach`", &PART, table)
+}
+
+/// Its output to `appc`'s standard output.
+fn run(ours: &Installation, program: &Program) -> anyhow::Result<Duration> {
+    rustix::fs::sync();
+    ours.timed(&[&["-c", CONTAINER, "run", "--"][..], &program.arguments("/")].concat())
+}
+
+fn podman_run(podman: &Podman, program: &Program) -> anyhow::Result<Duration> {
+    rustix::fs::sync();
+    // Where journald runs, that would be the log.
+    let run = ["--rm", "--log-driver", "k8s-file", IMAGE];
+    podman.time_run("output", &[&run[..], &program.arguments("/")].concat())
+}
+
+/// The most that the container's monitor has had in memory so far.
+fn monitor_peak(ours: &Installation) -> anyhow::Result<Quantity> {
+    let path = format!("/proc/{}/status", ours.processes(CONTAINER)?.monitor);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.map(|kib: f64| Quantity::Bytes(kib * 1024.0)).with_context(|| format!("no VmHWM in {path}"))
+}
