@@ -11,7 +11,7 @@ use std::{
 use appcontainers::Paths;
 use serde_json::Value;
 
-use crate::{Finished, LIMIT, Running, leaks, wait::settle};
+use crate::{Console, Finished, LIMIT, Running, leaks, wait::settle};
 
 /// One test's host, seen from within its sandbox.
 #[derive(Debug)]
@@ -128,6 +128,14 @@ impl Host {
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped());
         Running::start(command, true, LIMIT)
+    }
+
+    /// Starts a line of shell on a terminal of 24 lines of 80 characters.
+    #[track_caller]
+    pub fn console(&self, line: &str) -> Console {
+        let mut command = self.command("sh");
+        command.args(["-c", line]).env("TERM", "vt100");
+        Console::start(&command, (24, 80))
     }
 
     /// Starts a command made by the test from [`Host::command`]; its output is collected for [`Running::wait`].

@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails by panicking")]
 
 mod archive;
+mod console;
 mod finished;
 mod host;
 mod leaks;
@@ -27,6 +28,7 @@ mod sandbox;
 mod wait;
 
 pub use archive::Archive;
+pub use console::Console;
 pub use finished::Finished;
 pub use host::{Disk, Elsewhere, Host};
 pub use running::Running;
