@@ -51,6 +51,8 @@ fn ls_shows_it_as_unreadable_and_the_others_as_they_are() {
         assert_eq!(listed[0], host.inspect("other"));
         assert_eq!((&listed[1]["name"], &listed[1]["status"]), (&json!("web"), &json!("unreadable")));
         assert!(listed[1]["error"].as_str().unwrap().contains("web/container.json"), "{listed}");
+        let stats = host.json(["stats"]);
+        assert_eq!((stats.as_array().unwrap().len(), &stats[0]["name"]), (1, &json!("other")));
         let check = containers_check(host);
         assert_eq!(check["verdict"], "unfit");
         assert!(check["detail"].as_str().unwrap().ends_with(": web"), "{check}");

@@ -274,8 +274,11 @@ fn a_command_that_is_too_long_is_refused_and_disturbs_nothing() {
         let said = host.in_container("web", words(fits)).succeeds();
         assert_eq!(said, format!("{count} {}", fits - 100_000 + count));
         for more in [0, 500, 1024 - 150, 1024 - 50, 1024, 2000] {
-            let refused = host.in_container("web", words(MAX_COMMAND_BYTES + more));
-            refused.refuses(125, &["web", &MAX_COMMAND_BYTES.to_string(), "standard input"]);
+            for verb in ["run", "exec"] {
+                let appc = ["-c", "web", verb, "--"].map(str::to_owned).into_iter();
+                let refused = host.appc(appc.chain(words(MAX_COMMAND_BYTES + more)));
+                refused.refuses(125, &["web", &MAX_COMMAND_BYTES.to_string(), "standard input"]);
+            }
         }
         let half = "x".repeat(MAX_WORD_BYTES / 2 + 1);
         let add = ["-c", "web", "startup-command", "add", &half, &half];

@@ -3,7 +3,7 @@
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, client::FromClient};
 use rand::Rng as _;
 
-use super::{Container, monitor};
+use super::{Container, length, monitor};
 use crate::{
     Error,
     process::{Command, Connection, ConnectionError, RunError, RunStreams},
@@ -19,6 +19,7 @@ impl Container {
     /// Runs a command with these streams; otherwise as [`Container::exec`].
     pub fn exec_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
+        length::check(&self.name, std::slice::from_ref(&spec))?;
         let log = self.open_log()?;
         let (connection, accepted) = self.begin_exec(spec)?;
         self.follow_command(connection, accepted, log, streams)

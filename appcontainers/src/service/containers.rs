@@ -46,7 +46,7 @@ impl Service {
     }
 
     /// All containers, each with its record or why that can't be read.
-    fn find_containers(&self) -> Result<BTreeMap<ContainerName, Result<ContainerRecord, Error>>, Error> {
+    pub(super) fn find_containers(&self) -> Result<BTreeMap<ContainerName, Result<ContainerRecord, Error>>, Error> {
         let directory = self.paths.containers();
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,

@@ -27,8 +27,8 @@ impl Service {
     pub(crate) fn running_stats(&self) -> Result<Vec<Stats>, Error> {
         let sampler = Sampler::new(&self.paths);
         let mut samples = Vec::new();
-        for record in self.records()? {
-            samples.extend(sampler.sample(&record.name)?);
+        for name in self.find_containers()?.keys() {
+            samples.extend(sampler.sample(name)?);
         }
         Ok(samples)
     }
