@@ -25,7 +25,7 @@ fn spawn(host: &Host, line: &str) -> String {
 #[track_caller]
 fn listed(host: &Host, process: &str) -> Value {
     let all = host.json(["-c", "web", "ps", "-a"]);
-    let found = all.as_array().unwrap().iter().find(|one| one["process"].to_string() == process);
+    let found = all.as_array().unwrap().iter().find(|one| one["process"].as_u64() == process.parse().ok());
     found.unwrap_or_else(|| panic!("process {process} is not in {all}")).clone()
 }
 

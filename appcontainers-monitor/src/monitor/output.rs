@@ -20,7 +20,7 @@ use appcontainers_wire::{
     client::ToClient,
 };
 
-use super::Monitor;
+use super::{Monitor, Phase};
 
 /// How far a foreground command's output may be ahead of what its client has passed on.
 const MOST_UNREAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -121,6 +121,11 @@ impl Monitor {
         self.pass_direct_on(process, bytes)
     }
 
+    /// All that its client is to get of a process is on its way there: the agent need not keep it.
+    pub(super) fn acknowledge_direct(&mut self, process: ProcessId) -> anyhow::Result<()> {
+        self.pass_direct_on(process, u64::MAX)
+    }
+
     fn pass_direct_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
         let direct = self.processes.get_mut(&process).and_then(|state| state.direct.as_mut());
         for (stream, offset) in direct.map(|direct| direct.passed_on(bytes)).unwrap_or_default() {
@@ -131,7 +136,9 @@ impl Monitor {
 
     fn is_far_ahead(&self, process: ProcessId) -> bool {
         let Some(state) = self.processes.get(&process) else { return false };
-        if state.role != Role::Foreground || state.client.is_none() {
+        // What has ended, or is about to, can't be held up: the agent ends when all is acknowledged.
+        let is_ending = state.ended || matches!(self.phase, Phase::Stopping(_));
+        if state.role != Role::Foreground || state.client.is_none() || is_ending {
             return false;
         }
         let logged =

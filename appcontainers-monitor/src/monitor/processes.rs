@@ -218,6 +218,7 @@ impl Monitor {
             let (time, position) = (Timestamp::now(), self.log.position());
             let end = End::Exited(status);
             self.note(Entry::Ended { process, time, end, position });
+            self.acknowledge_direct(process)?;
             // That it was the last one out comes first: then its client waits for the container's end.
             self.check_ready()?;
             self.tell_owner(process, &ToClient::Exited { status, position });
