@@ -38,7 +38,7 @@ pub const OUTPUT_WINDOW_BYTES: u64 = 1024 * 1024;
 pub const STDIN_WINDOW_BYTES: u64 = 1024 * 1024;
 
 /// The most payload bytes of one `Output` or `Stdin` message.
-pub const CHUNK_BYTES: usize = 64 * 1024;
+pub const CHUNK_BYTES: usize = 128 * 1024;
 
 /// Where the agent finds its own files in the container: `agent` (itself) and `sock/a` (the monitor).
 pub const AGENT_DIR: &str = "/dev/.appc";

@@ -75,6 +75,8 @@ struct Client {
     process: Option<ProcessId>,
     /// How far it knows the log to go.
     told: u64,
+    /// When it heard that.
+    told_at: Instant,
     /// Up to where it has read the log.
     consumed: Option<u64>,
     freezes: bool,
@@ -130,7 +132,8 @@ impl Monitor {
     }
 
     pub(crate) fn add_client(&mut self, link: ClientLink) {
-        let client = Client { link, process: None, told: 0, consumed: None, freezes: false, watches: false };
+        let (process, consumed, told, told_at) = (None, None, 0, Instant::now());
+        let client = Client { link, process, told, told_at, consumed, freezes: false, watches: false };
         let id = self.next_client;
         self.next_client += 1;
         self.clients.insert(id, client);
@@ -162,7 +165,8 @@ impl Monitor {
             Phase::Stopping(until) => Some(until),
         };
         let of_processes = self.processes.values().filter_map(Process::deadline);
-        of_processes.chain(stop).chain(self.acknowledgements.retry_at()).min()
+        let of_output = [self.acknowledgements.retry_at(), self.acknowledgements.due_at()];
+        of_processes.chain(stop).chain(of_output.into_iter().flatten()).min()
     }
 
     /// Does what is due.

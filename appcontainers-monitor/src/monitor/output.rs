@@ -16,7 +16,7 @@ use appcontainers::{
 };
 use appcontainers_wire::{
     ProcessId, Stream, WIRE_VERSION,
-    agent::{StreamOffset, ToAgent},
+    agent::{OUTPUT_WINDOW_BYTES, StreamOffset, ToAgent},
     client::ToClient,
 };
 
@@ -28,18 +28,42 @@ const MOST_UNREAD_BYTES: u64 = 16 * 1024 * 1024;
 /// Before the agent is asked to send again what there was no room for.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// An acknowledgement for each piece would cost as much as the piece: this much of a stream goes with one, well within the
+/// agent's window,
+const ACKNOWLEDGED_STEP_BYTES: u64 = OUTPUT_WINDOW_BYTES / 4;
+
+/// or what there is after this pause.
+const ACKNOWLEDGED_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a client hears at most how far the log goes. The first word after a while is said at once.
+const LOGGED_PAUSE: Duration = Duration::from_millis(1);
+
 /// What the agent has yet to hear of its output.
 #[derive(Default)]
 pub(super) struct Acknowledgements {
-    /// Up to where each stream is in the log. A later offset replaces an earlier one that could not be told.
+    /// Up to where each stream is in the log. A later offset replaces an earlier one that was not told.
     held: BTreeMap<(ProcessId, Stream), u64>,
+    /// Up to where it was told.
+    told: BTreeMap<(ProcessId, Stream), u64>,
     /// There was no room: until then, nothing is taken.
     retry_at: Option<Instant>,
+    /// When there is something to say that is not worth saying yet.
+    due_at: Option<Instant>,
 }
 
 impl Acknowledgements {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
+    }
+
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.due_at
+    }
+
+    pub(super) fn forget(&mut self, process: ProcessId) {
+        for of_streams in [&mut self.held, &mut self.told] {
+            of_streams.retain(|(known, _), _| *known != process);
+        }
     }
 }
 
@@ -121,11 +145,6 @@ impl Monitor {
         self.pass_direct_on(process, bytes)
     }
 
-    /// All that its client is to get of a process is on its way there: the agent need not keep it.
-    pub(super) fn acknowledge_direct(&mut self, process: ProcessId) -> anyhow::Result<()> {
-        self.pass_direct_on(process, u64::MAX)
-    }
-
     fn pass_direct_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
         let direct = self.processes.get_mut(&process).and_then(|state| state.direct.as_mut());
         for (stream, offset) in direct.map(|direct| direct.passed_on(bytes)).unwrap_or_default() {
@@ -148,14 +167,20 @@ impl Monitor {
 
     /// Lets the agent go on as far as foreground readers keep up, and tells all how far the log goes.
     pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
         let position = self.log.position();
+        let is_due = self.acknowledgements.due_at.take_if(|at| *at <= now).is_some();
         // While the agent does not take them, later acknowledgements replace earlier ones here.
         if !self.agent.is_blocked() {
-            for ((process, stream), offset) in std::mem::take(&mut self.acknowledgements.held) {
-                if self.is_far_ahead(process) {
-                    self.acknowledgements.held.insert((process, stream), offset);
+            for (stream, offset) in std::mem::take(&mut self.acknowledgements.held) {
+                let told = self.acknowledgements.told.get(&stream).copied().unwrap_or(0);
+                if self.is_far_ahead(stream.0) {
+                    self.acknowledgements.held.insert(stream, offset);
+                } else if is_due || offset - told.min(offset) >= ACKNOWLEDGED_STEP_BYTES {
+                    self.acknowledge(stream, offset)?;
                 } else {
-                    self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[])?;
+                    self.acknowledgements.held.insert(stream, offset);
+                    self.acknowledgements.due_at.get_or_insert(now + ACKNOWLEDGED_PAUSE);
                 }
             }
         }
@@ -168,10 +193,32 @@ impl Monitor {
         }
         for client in self.clients.values_mut() {
             if client.process.is_some() && client.told < position && !client.link.is_blocked() {
-                client.told = position;
-                client.link.send(&ToClient::Logged { position }, &[]);
+                let due_at = client.told_at + LOGGED_PAUSE;
+                if due_at <= now {
+                    (client.told, client.told_at) = (position, now);
+                    client.link.send(&ToClient::Logged { position }, &[]);
+                } else {
+                    let at = self.acknowledgements.due_at.get_or_insert(due_at);
+                    *at = due_at.min(*at);
+                }
             }
         }
         Ok(())
+    }
+
+    fn acknowledge(&mut self, (process, stream): (ProcessId, Stream), offset: u64) -> anyhow::Result<()> {
+        self.acknowledgements.told.insert((process, stream), offset);
+        self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[])
+    }
+
+    /// Acknowledges all that there is of a process that has ended.
+    pub(super) fn acknowledge_all(&mut self, process: ProcessId) -> anyhow::Result<()> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(offset) = self.acknowledgements.held.remove(&(process, stream)) {
+                self.acknowledge((process, stream), offset)?;
+            }
+        }
+        // All that its client is to get of a file operation is on its way there.
+        self.pass_direct_on(process, u64::MAX)
     }
 }

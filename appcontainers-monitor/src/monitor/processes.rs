@@ -198,6 +198,7 @@ impl Monitor {
         let (time, position) = (Timestamp::now(), self.log.position());
         self.note(Entry::Ended { process, time, end: End::NotStarted(failure.clone()), position });
         self.log.forget(process);
+        self.acknowledgements.forget(process);
         self.agent.send(&ToAgent::Noted { process }, &[])?;
         self.check_ready()?;
         self.tell(state.client, &ToClient::SpawnFailed { failure });
@@ -218,7 +219,7 @@ impl Monitor {
             let (time, position) = (Timestamp::now(), self.log.position());
             let end = End::Exited(status);
             self.note(Entry::Ended { process, time, end, position });
-            self.acknowledge_direct(process)?;
+            self.acknowledge_all(process)?;
             // That it was the last one out comes first: then its client waits for the container's end.
             self.check_ready()?;
             self.tell_owner(process, &ToClient::Exited { status, position });
@@ -265,6 +266,7 @@ impl Monitor {
         for id in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
             self.processes.remove(id);
             self.log.forget(*id);
+            self.acknowledgements.forget(*id);
         }
     }
 

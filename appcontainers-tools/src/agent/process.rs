@@ -10,14 +10,14 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
-use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, TerminalSize};
+use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, TerminalSize, agent::CHUNK_BYTES};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use rustix::{
     fs::OFlags,
-    pipe::{PipeFlags, pipe_with},
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
 };
 
 use super::{
@@ -55,6 +55,9 @@ pub(crate) struct Process {
     ended: Option<ExitStatus>,
 }
 
+/// How much a process may print before the agent has to read: most print there more than elsewhere.
+const STDOUT_PIPE_BYTES: usize = 2 * CHUNK_BYTES;
+
 /// A new process's streams: our ends, then its own.
 struct Streams {
     input: Option<OwnedFd>,
@@ -68,6 +71,8 @@ impl Streams {
     fn pipes(with_input: bool) -> io::Result<Self> {
         let (stdout_read, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr_read, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        // The process and the agent take turns less often. Where there is no right to more, the kernel's default does.
+        let _ = fcntl_setpipe_size(&stdout_read, STDOUT_PIPE_BYTES);
         let (stdin, input) = with_input.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?.unzip();
         for fd in [Some(&stdout_read), Some(&stderr_read), input.as_ref()].into_iter().flatten() {
             rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK)?;
