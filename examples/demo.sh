@@ -158,6 +158,11 @@ address=$(appc inspect guest --json | sed -n 's/^ *"ip": "\(.*\)",$/\1/p')
 wait_for_port "$address" 80
 try busybox wget -q -O - "http://$address/menu.txt"
 
+say 'Look into it while it runs, and change something'
+try appc -c guest exec -- ps -o pid,args
+try_line "echo 'mocha      3.60' | appc -c guest exec -i -- sh -c 'cat >> app/data/menu.txt'"
+try busybox wget -q -O - "http://$address/menu.txt"
+
 say 'Stop it: it was ephemeral, so it is gone'
 try appc stop guest
 try appc ls

@@ -7,6 +7,9 @@ use crate::context::Context;
 ///
 /// Its standard output and standard error come apart and as they are written; signals go to it; its exit code is
 /// appc's. The container and what else runs in it go on as before.
+///
+/// With -t the command has a terminal of its own, whose size follows this one's. Signals then go to what runs in its
+/// foreground, and all but INT and QUIT to the command, too. What keeps its terminal when the command has ended goes on.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "appc exec [OPTIONS] [--] CMD [ARG]...",

@@ -251,6 +251,10 @@ impl Agent {
                 // A stopped process takes TERM only once it goes on. There may be no process at all.
                 let _ = kill(EVERYONE, Signal::SIGTERM);
                 let _ = kill(EVERYONE, Signal::SIGCONT);
+                // A shell that somebody types into takes no TERM.
+                for process in self.processes.values().filter(|process| process.has_terminal()) {
+                    process.signal(Signal::SIGHUP);
+                }
             }
         }
     }

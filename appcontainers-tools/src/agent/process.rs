@@ -128,6 +128,11 @@ impl Process {
         self.ended.is_none()
     }
 
+    /// Whether its streams are a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
     /// Whether nothing more can come of it.
     pub(crate) fn is_over(&self) -> bool {
         self.ended.is_some() && self.outputs.iter().all(|output| output.raw_fd().is_none())
@@ -218,7 +223,7 @@ impl Process {
         for group in [own, foreground].into_iter().flatten() {
             // A group is gone if this fails.
             let _ = killpg(group, signal);
-            if signal == Signal::SIGHUP && self.terminal.is_some() {
+            if signal == Signal::SIGHUP && self.has_terminal() {
                 let _ = killpg(group, Signal::SIGCONT);
             }
         }

@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::monitor::{Bench, shell, spec};
+use crate::monitor::{Bench, on_terminal, shell, spec};
 
 const TRAP: &str = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
 const DEAF: &str = "trap '' TERM; echo ready; while :; do sleep 1; done";
@@ -48,6 +48,19 @@ fn who_does_not_listen_is_killed_after_the_grace_and_stopped_ones_go_on_first() 
     bench.listen_to_the_last();
     assert_eq!(bench.known[&deaf].exit, Some(ExitStatus::Signal(9)));
     assert_eq!(bench.known[&stopped].exit, Some(ExitStatus::Code(0)));
+}
+
+#[test]
+fn a_shell_that_somebody_types_into_does_not_need_the_grace() {
+    let mut bench = Bench::start();
+    let id = bench.spawn(on_terminal("PS1='prompt>' exec sh -i"));
+    bench.until_printed(id, "prompt>");
+    let begin = Instant::now();
+    bench.send(&ToAgent::Shutdown { grace_ms: 120_000 }, &[]);
+    assert_eq!(ended(&mut bench), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    bench.listen_to_the_last();
+    assert_eq!(bench.known[&id].exit, Some(ExitStatus::Signal(1)));
 }
 
 #[test]
