@@ -16,7 +16,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::{
     agent_link::AgentLink,
     monitor::Beginning,
-    run::{Running, listen, lock},
+    run::{Running, listen, lock, publisher},
 };
 
 /// How long the kernel may take to end a monitor that was killed.
@@ -44,9 +44,10 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
     agent.expect(init.pid);
     let listener = listen(&directory)?;
+    let publisher = publisher(&agent, &directory, name);
     // To the agent: somebody is there again, connect now and not when the next try is due.
     pidfd_send_signal(&handle, Signal::USR1).context("cannot tell the agent")?;
     let beginning = Beginning::Adoption { kept: record.kept };
-    let start = Started { record, init: handle };
-    Ok(Running { paths, name: name.clone(), start, agent, listener, log, processes, beginning, lock })
+    let start = Started { record, init: handle, event: None };
+    Ok(Running { paths, name: name.clone(), start, agent, listener, publisher, log, processes, beginning, lock })
 }

@@ -23,7 +23,7 @@ const HIGH_WATER_MARK: i32 = 64;
 pub(crate) struct AgentLink {
     // Fields drop in this order: the socket before its context.
     socket: zmq::Socket,
-    _context: zmq::Context,
+    context: zmq::Context,
     init_pid: i32,
     identity: Option<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
@@ -57,14 +57,12 @@ impl AgentLink {
         let path = directory.join("a");
         chown(&path, owner, owner).with_context(|| format!("cannot give away {}", path.display()))?;
         rustix::fs::chmod(&path, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self {
-            socket,
-            _context: context,
-            init_pid: 0,
-            identity: None,
-            outgoing: VecDeque::new(),
-            met_stranger: false,
-        })
+        Ok(Self { socket, context, init_pid: 0, identity: None, outgoing: VecDeque::new(), met_stranger: false })
+    }
+
+    /// For other sockets of this process.
+    pub(crate) fn context(&self) -> &zmq::Context {
+        &self.context
     }
 
     /// From now on, this process is listened to.

@@ -20,6 +20,7 @@ use crate::{
     agent_link::Received,
     client_link::ClientLink,
     monitor::{Action, Monitor},
+    publisher::Publisher,
 };
 
 /// How long a container's agent may take to say hello.
@@ -52,6 +53,8 @@ struct Ready {
     agent: bool,
     listener: bool,
     init: bool,
+    subscriptions: bool,
+    requests: bool,
     clients: Vec<bool>,
 }
 
@@ -68,6 +71,9 @@ impl EventLoop<'_> {
             if ready.listener {
                 self.accept();
             }
+            if ready.subscriptions {
+                self.monitor.take_subscriptions();
+            }
             for (link, ready) in self.monitor.client_links().zip(&ready.clients) {
                 if *ready {
                     link.flush();
@@ -80,6 +86,10 @@ impl EventLoop<'_> {
             self.monitor.agent.flush()?;
             for action in actions.drain(..) {
                 self.act(action);
+            }
+            self.monitor.announce();
+            if ready.requests {
+                self.monitor.answer_request();
             }
             if ready.init {
                 if !self.monitor.is_ready() {
@@ -140,6 +150,9 @@ impl EventLoop<'_> {
             zmq::PollItem::from_fd(self.listener.as_raw_fd(), looked_for),
             zmq::PollItem::from_fd(self.init.as_raw_fd(), zmq::POLLIN),
         ];
+        let publisher = self.monitor.announcer.publisher.as_ref();
+        items.extend(publisher.into_iter().flat_map(Publisher::poll_items));
+        let first_client = items.len();
         items.extend(clients);
         match zmq::poll(&mut items, timeout) {
             Ok(_) | Err(zmq::Error::EINTR) => {}
@@ -150,7 +163,9 @@ impl EventLoop<'_> {
             agent: is_ready(&items[0]),
             listener: is_ready(&items[1]),
             init: is_ready(&items[2]),
-            clients: items[3..].iter().map(is_ready).collect(),
+            subscriptions: items[3..first_client].first().is_some_and(is_ready),
+            requests: items[3..first_client].last().is_some_and(is_ready),
+            clients: items[first_client..].iter().map(is_ready).collect(),
         })
     }
 

@@ -12,7 +12,9 @@ mod arguments;
 mod client_link;
 mod event_loop;
 mod monitor;
+mod publisher;
 mod reap;
+mod request;
 mod run;
 mod start;
 

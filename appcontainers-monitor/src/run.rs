@@ -24,7 +24,8 @@ use crate::{
     agent_link::AgentLink,
     client_link::ClientLink,
     event_loop::EventLoop,
-    monitor::{Beginning, Monitor},
+    monitor::{Announcer, Beginning, Monitor},
+    publisher::Publisher,
 };
 
 /// Far more than a monitor of many clients needs.
@@ -64,6 +65,7 @@ pub(crate) struct Running {
     pub(crate) start: runtime::Started,
     pub(crate) agent: AgentLink,
     pub(crate) listener: UnixListener,
+    pub(crate) publisher: Option<Publisher>,
     pub(crate) log: LogWriter,
     pub(crate) processes: ProcessJournal,
     pub(crate) beginning: Beginning,
@@ -76,7 +78,9 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     }
     let init_pid = running.start.record.init.map_or(0, |init| init.pid as u32);
     let is_adopted = matches!(running.beginning, Beginning::Adoption { .. });
-    let mut monitor = Monitor::new(running.agent, running.log, running.processes, init_pid, running.beginning);
+    let announcer = Announcer::new(running.paths.clone(), running.name.clone(), running.publisher, running.start.event);
+    let mut monitor =
+        Monitor::new(running.agent, running.log, running.processes, announcer, init_pid, running.beginning);
     monitor.add_client(first);
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
@@ -148,4 +152,10 @@ pub(crate) fn listen(directory: &Path) -> anyhow::Result<UnixListener> {
     let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// The sockets for others. A container runs without them as well.
+pub(crate) fn publisher(agent: &AgentLink, directory: &Path, name: &ContainerName) -> Option<Publisher> {
+    let bound = Publisher::bind(agent.context(), directory, name);
+    bound.inspect_err(|error| tracing::warn!("nothing will be published: {error:#}")).ok()
 }

@@ -17,7 +17,7 @@ use crate::{
     agent_link::AgentLink,
     arguments::RunArguments,
     monitor::Beginning,
-    run::{Running, listen, lock},
+    run::{Running, listen, lock, publisher},
 };
 
 /// How long the monitor of the start before may take to end what it writes to the log.
@@ -50,9 +50,13 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
     let listener = listen(&directory)?;
+    let publisher = match mode {
+        StartMode::Full => publisher(&agent, &directory, name),
+        StartMode::Files => None,
+    };
     let start = starting.wait(&paths)?;
     agent.expect(start.record.init.context("the container's init ended at once")?.pid);
     let beginning =
         if arguments.startup { Beginning::Startup(startup_specs(&container.config)) } else { Beginning::ForCommands };
-    Ok(Running { paths, name: name.clone(), start, agent, listener, log, processes, beginning, lock })
+    Ok(Running { paths, name: name.clone(), start, agent, listener, publisher, log, processes, beginning, lock })
 }

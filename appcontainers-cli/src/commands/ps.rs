@@ -1,8 +1,6 @@
 //! `appc ps`
 
-use appcontainers::process::{End, ProcessRecord, Role};
-use jiff::Timestamp;
-use serde::Serialize;
+use appcontainers::process::{ProcessDetails, Role};
 
 use crate::{context::Context, render};
 
@@ -20,69 +18,18 @@ pub(crate) struct Args {
     all: bool,
 }
 
-/// One process of a listing.
-#[derive(Debug, Serialize)]
-struct Listed {
-    process: u32,
-    name: Option<String>,
-    state: &'static str,
-    pid: Option<u32>,
-    exit_code: Option<u8>,
-    signal: Option<u8>,
-    failure: Option<String>,
-    role: Role,
-    restarts: u32,
-    user: Option<String>,
-    started: Timestamp,
-    ended: Option<Timestamp>,
-    command: Vec<String>,
-}
-
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
         let processes = context.container(None)?.processes()?;
         let shown = processes.records().filter(|record| record.role != Role::FileOperation);
         let shown = shown.filter(|record| self.all || record.ended.is_none());
-        let listed: Vec<Listed> = shown.map(Listed::from).collect();
+        let listed: Vec<ProcessDetails> = shown.map(ProcessDetails::from).collect();
         context.print(&listed, |listed| text(listed))
     }
 }
 
-impl From<&ProcessRecord> for Listed {
-    fn from(record: &ProcessRecord) -> Self {
-        let end = record.ended.as_ref().map(|ended| &ended.end);
-        let (exit_code, signal, failure) = match end {
-            Some(End::Exited(appcontainers::ExitStatus::Code(code))) => (Some(*code), None, None),
-            Some(End::Exited(appcontainers::ExitStatus::Signal(signal))) => (None, Some(*signal), None),
-            Some(End::NotStarted(failure)) => (None, None, Some(failure.to_string())),
-            Some(End::Lost) | None => (None, None, None),
-        };
-        Self {
-            process: record.id.0,
-            name: record.name.as_ref().map(ToString::to_string),
-            state: match (end, record.pid) {
-                (None, None) => "starting",
-                (None, Some(_)) => "running",
-                (Some(End::Exited(_)), _) => "exited",
-                (Some(End::NotStarted(_)), _) => "failed",
-                (Some(End::Lost), _) => "lost",
-            },
-            pid: record.pid.filter(|_| end.is_none()),
-            exit_code,
-            signal,
-            failure,
-            role: record.role,
-            restarts: record.restarts,
-            user: record.spec.user.clone(),
-            started: record.spawned,
-            ended: record.ended.as_ref().map(|ended| ended.time),
-            command: record.spec.argv.clone(),
-        }
-    }
-}
-
-fn text(listed: &[Listed]) -> String {
-    let row = |process: &Listed| {
+fn text(listed: &[ProcessDetails]) -> String {
+    let row = |process: &ProcessDetails| {
         let state = match (process.exit_code, process.signal) {
             (Some(code), _) => format!("exited {code}"),
             (_, Some(signal)) => format!("signal {signal}"),
@@ -103,13 +50,15 @@ fn text(listed: &[Listed]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use appcontainers::ProcessId;
+
     use super::*;
 
     #[test]
     fn processes_are_a_table() {
-        let web = Listed {
-            process: 3,
-            name: Some("web".to_owned()),
+        let web = ProcessDetails {
+            process: ProcessId(3),
+            name: Some("web".parse().unwrap()),
             state: "running",
             pid: Some(17),
             exit_code: None,

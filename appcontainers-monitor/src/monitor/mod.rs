@@ -12,6 +12,8 @@
 //! A monitor may also adopt a container whose monitor has died. Then it is `Starting` until the agent has said of each
 //! process how it stands.
 
+mod announcements;
+mod answers;
 mod direct;
 mod from_agent;
 mod from_client;
@@ -29,6 +31,7 @@ use appcontainers::{
 };
 use appcontainers_wire::{ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
 
+pub(crate) use self::announcements::Announcer;
 use self::{output::Acknowledgements, processes::Process};
 use crate::{agent_link::AgentLink, client_link::ClientLink};
 
@@ -90,6 +93,7 @@ pub(crate) struct Monitor {
     next_client: u64,
     processes: BTreeMap<ProcessId, Process>,
     journal: ProcessJournal,
+    pub(crate) announcer: Announcer,
     log: LogWriter,
     acknowledgements: Acknowledgements,
     phase: Phase,
@@ -104,6 +108,7 @@ impl Monitor {
         agent: AgentLink,
         log: LogWriter,
         journal: ProcessJournal,
+        announcer: Announcer,
         init_pid: u32,
         beginning: Beginning,
     ) -> Self {
@@ -113,6 +118,7 @@ impl Monitor {
             next_client: 0,
             processes: BTreeMap::new(),
             journal,
+            announcer,
             log,
             acknowledgements: Acknowledgements::default(),
             phase: Phase::Starting,
@@ -260,6 +266,8 @@ impl Monitor {
             }
             client.link.send(&ToClient::Stopped, &[]);
         }
+        self.announce();
+        self.announcer.publish(|publisher| publisher.farewell());
     }
 }
 

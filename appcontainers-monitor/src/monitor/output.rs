@@ -115,8 +115,12 @@ impl Monitor {
         // What comes again after a reconnect may begin in the middle of what is there.
         let new = &payload[usize::try_from(known - offset)?.min(payload.len())..];
         if !new.is_empty() {
-            match self.log.append(&RecordHeader { offset: known, length: new.len() as u32, ..header }, new) {
-                Ok(()) => {}
+            let record = RecordHeader { offset: known, length: new.len() as u32, ..header };
+            match self.log.append(&record, new) {
+                Ok(()) => {
+                    let position = self.log.position() - record.record_bytes();
+                    self.announcer.publish(|publisher| publisher.output(&record, position, new));
+                }
                 Err(error) if error.is_full() => {
                     tracing::warn!("output waits: {:#}", anyhow::Error::new(error));
                     self.acknowledgements.retry_at = Some(Instant::now() + FULL_PAUSE);

@@ -181,6 +181,7 @@ impl Monitor {
         let is_news = self.journal.table().get(process).is_some_and(|record| record.pid.is_none());
         if is_news {
             self.note(Entry::Started { process, pid });
+            self.happened("process-start", process, None, []);
             self.tell_owner(process, &ToClient::Started { pid });
         }
         self.check_ready()
@@ -197,6 +198,7 @@ impl Monitor {
         };
         let (time, position) = (Timestamp::now(), self.log.position());
         self.note(Entry::Ended { process, time, end: End::NotStarted(failure.clone()), position });
+        self.happened("process-exit", process, None, [("failure", failure.to_string().into())]);
         self.log.forget(process);
         self.acknowledgements.forget(process);
         self.agent.send(&ToAgent::Noted { process }, &[])?;
@@ -220,6 +222,11 @@ impl Monitor {
             let end = End::Exited(status);
             self.note(Entry::Ended { process, time, end, position });
             self.acknowledge_all(process)?;
+            let restarts = self.journal.table().get(process).map_or(0, |record| record.restarts);
+            match restarts {
+                0 => self.happened("process-exit", process, Some(status), []),
+                _ => self.happened("process-exit", process, Some(status), [("restarts", restarts.into())]),
+            }
             // That it was the last one out comes first: then its client waits for the container's end.
             self.check_ready()?;
             self.tell_owner(process, &ToClient::Exited { status, position });
@@ -326,6 +333,7 @@ impl Monitor {
             return Ok(Err(format!("process {process} has ended")));
         }
         self.agent.send(&ToAgent::Signal { process, signal }, &[])?;
+        self.happened("process-kill", process, None, [("signal", signal.into())]);
         Ok(Ok(()))
     }
 

@@ -53,8 +53,8 @@ impl<'a> NewEvent<'a> {
         Self { container, kind, process: None, name: None, status: None, details: Map::new() }
     }
 
-    fn line(&self, number: u64) -> Result<Vec<u8>, EventError> {
-        let event = Event {
+    fn numbered(&self, number: u64) -> Event {
+        Event {
             number,
             time: Timestamp::now(),
             container: self.container.clone(),
@@ -63,20 +63,23 @@ impl<'a> NewEvent<'a> {
             name: self.name.map(str::to_owned),
             status: self.status,
             details: self.details.clone(),
-        };
-        // A map with keys that are text, as all of an event is, can't fail to become JSON.
-        let mut line = serde_json::to_vec(&event).unwrap_or_default();
-        line.push(b'\n');
-        match line.len() {
-            bytes if bytes > MAX_LINE_BYTES => Err(EventError::TooLong { container: self.container.clone(), bytes }),
-            _ => Ok(line),
         }
     }
 }
 
-/// Writes an event and gives its number. It takes a few dozen microseconds, holds nothing open and syncs nothing (but
-/// once in 4 MiB): cheap enough for a monitor to call for every process.
-pub fn append(paths: &Paths, event: &NewEvent<'_>) -> Result<u64, EventError> {
+fn line(event: &Event) -> Result<Vec<u8>, EventError> {
+    // A map with keys that are text, as all of an event is, can't fail to become JSON.
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    match line.len() {
+        bytes if bytes > MAX_LINE_BYTES => Err(EventError::TooLong { container: event.container.clone(), bytes }),
+        _ => Ok(line),
+    }
+}
+
+/// Writes an event and gives it as it is in the journal. It takes a few dozen microseconds, holds nothing open and syncs
+/// nothing (but once in 4 MiB): cheap enough for a monitor to call for every process.
+pub fn append(paths: &Paths, event: &NewEvent<'_>) -> Result<Event, EventError> {
     append_within(paths, event, &LIMITS)
 }
 
@@ -88,7 +91,7 @@ pub(crate) fn note(paths: &Paths, container: &ContainerName, kind: &str, details
     }
 }
 
-pub(super) fn append_within(paths: &Paths, event: &NewEvent<'_>, limits: &Limits) -> Result<u64, EventError> {
+pub(super) fn append_within(paths: &Paths, event: &NewEvent<'_>, limits: &Limits) -> Result<Event, EventError> {
     let _lock = JournalLock::acquire_within(paths, limits.wait)?;
     let directory = paths.events();
     let mut segments = segment::list(&directory)?;
@@ -97,17 +100,17 @@ pub(super) fn append_within(paths: &Paths, event: &NewEvent<'_>, limits: &Limits
     let mut file = open(&path, false)?;
     let end = segment::end(&file, &path, first)?;
     cut_tail(&file, &path, end.bytes)?;
-    let number = end.number + 1;
-    let line = event.line(number)?;
+    let event = event.numbered(end.number + 1);
+    let line = line(&event)?;
     if end.bytes > 0 && end.bytes + line.len() as u64 > limits.segment_bytes {
         // Or a power cut could take the end of this one and leave the next: a hole.
         file.sync_data().map_err(failed("sync", &path))?;
-        file = open(&segment::path(&directory, number), true)?;
-        segments.push(number);
+        file = open(&segment::path(&directory, event.number), true)?;
+        segments.push(event.number);
         drop_oldest(&directory, &segments, limits.segments)?;
     }
     file.write_all(&line).map_err(failed("write to", &path))?;
-    Ok(number)
+    Ok(event)
 }
 
 fn open(path: &Path, new: bool) -> Result<File, EventError> {

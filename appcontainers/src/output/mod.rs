@@ -27,12 +27,14 @@ mod foreground;
 pub(crate) mod gone;
 mod held;
 mod offsets;
+mod piece;
 mod reader;
 mod record;
 mod writer;
 
 pub use foreground::ForegroundReader;
 pub use offsets::StreamOffsets;
+pub use piece::{Piece, PieceQuery};
 pub use reader::LogReader;
 pub use record::{Record, RecordHeader};
 pub use writer::{LogWriter, NeededBy};

@@ -10,8 +10,8 @@ use appcontainers_wire::{ProcessId, Stream};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    DEFAULT_LOG_BYTES, LOG_ITSELF, LogError, Record, RecordHeader, SEGMENT_BYTES, StreamOffsets, gone, held, io_error,
-    segment_name, segments,
+    DEFAULT_LOG_BYTES, LOG_ITSELF, LogError, LogReader, Record, RecordHeader, SEGMENT_BYTES, StreamOffsets, gone, held,
+    io_error, segment_name, segments,
 };
 
 /// How much of a segment is read at once when a log is opened, in bytes.
@@ -106,6 +106,11 @@ impl LogWriter {
     /// How far each stream has come that is not forgotten.
     pub fn offsets(&self) -> &StreamOffsets {
         &self.offsets
+    }
+
+    /// A cursor at the start of this log, wherever that is by now.
+    pub(super) fn reader(&self) -> Result<LogReader, LogError> {
+        LogReader::open(&self.path())
     }
 
     /// Keeps no longer how far a process's streams have come: nothing more comes of it. Nor is anything held for it.

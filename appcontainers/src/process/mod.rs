@@ -2,6 +2,7 @@
 
 mod command;
 mod connection;
+mod details;
 mod error;
 mod follower;
 mod input;
@@ -14,6 +15,7 @@ mod watch;
 
 pub use command::Command;
 pub use connection::{Connection, ConnectionError};
+pub use details::ProcessDetails;
 pub use error::RunError;
 pub use follower::Follower;
 pub use journal::{ProcessJournal, ProcessJournalError, journal_path, read_processes};

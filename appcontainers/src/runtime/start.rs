@@ -23,7 +23,8 @@ use super::{
     programs, rootfs, start_files,
 };
 use crate::{
-    ContainerName, Paths, event,
+    ContainerName, Paths,
+    event::{self, Event, NewEvent},
     network::{PoolSettings, Reservation, new_veth_name},
     record::ContainerRecord,
     state::{Durability, create_directory, replace},
@@ -54,6 +55,8 @@ pub struct Started {
     pub record: StartRecord,
     /// The container's init.
     pub init: OwnedFd,
+    /// The start as the journal of events has it.
+    pub event: Option<Event>,
 }
 
 /// Begins a start: mounts the root file system and calls liblxc. Only for programs with one thread: the caller may
@@ -140,10 +143,13 @@ impl Starting {
         })?;
         self.record.init = ProcessIdentity::of(started.init_pid);
         self.record.store(paths, &self.name)?;
-        if self.record.mode == StartMode::Full {
-            event::note(paths, &self.name, "start", &[]);
-        }
-        Ok(Started { record: self.record, init: started.init })
+        let event = match self.record.mode {
+            StartMode::Full => event::append(paths, &NewEvent::new(&self.name, "start"))
+                .inspect_err(|error| tracing::warn!(name = %self.name, %error, "an event was not written"))
+                .ok(),
+            StartMode::Files => None,
+        };
+        Ok(Started { record: self.record, init: started.init, event })
     }
 }
 

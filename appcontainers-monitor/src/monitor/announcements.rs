@@ -1,0 +1,105 @@
+//! What happens to processes, told to the journal of events and to subscribers: at the end of a turn, so that nobody
+//! waits for it.
+
+use appcontainers::{
+    ContainerName, Paths, ProcessName,
+    event::{self, Event, NewEvent},
+    process::Role,
+};
+use appcontainers_wire::{ExitStatus, ProcessId};
+use serde_json::{Map, Value};
+
+use super::Monitor;
+use crate::publisher::Publisher;
+
+/// What happened and has to be told yet, and where.
+pub(crate) struct Announcer {
+    paths: Paths,
+    container: ContainerName,
+    /// None where nothing is published.
+    pub(crate) publisher: Option<Publisher>,
+    /// That the container was started, as the journal has it.
+    started: Option<Event>,
+    waiting: Vec<Happened>,
+}
+
+/// What happened to a process.
+struct Happened {
+    kind: &'static str,
+    process: ProcessId,
+    name: Option<ProcessName>,
+    status: Option<ExitStatus>,
+    details: Map<String, Value>,
+}
+
+impl Announcer {
+    pub(crate) fn new(
+        paths: Paths,
+        container: ContainerName,
+        publisher: Option<Publisher>,
+        started: Option<Event>,
+    ) -> Self {
+        Self { paths, container, publisher, started, waiting: Vec::new() }
+    }
+
+    pub(super) fn container(&self) -> &ContainerName {
+        &self.container
+    }
+
+    /// Publishes, or passes it over: that is no reason to end a container.
+    pub(super) fn publish(&mut self, publish: impl FnOnce(&mut Publisher) -> anyhow::Result<()>) {
+        if let Some(publisher) = &mut self.publisher
+            && let Err(error) = publish(publisher)
+        {
+            tracing::warn!("cannot publish: {error:#}");
+        }
+    }
+
+    fn publish_event(&mut self, event: &Event) {
+        self.publish(|publisher| publisher.event(event));
+    }
+}
+
+impl Monitor {
+    /// Notes what happened to a process. Operations on files are nobody's processes.
+    pub(super) fn happened<const DETAILS: usize>(
+        &mut self,
+        kind: &'static str,
+        process: ProcessId,
+        status: Option<ExitStatus>,
+        details: [(&str, Value); DETAILS],
+    ) {
+        let Some(record) = self.journal.table().get(process) else { return };
+        if record.role != Role::FileOperation {
+            let name = record.name.clone();
+            let details = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            self.announcer.waiting.push(Happened { kind, process, name, status, details });
+        }
+    }
+
+    /// Takes who has subscribed to what.
+    pub(crate) fn take_subscriptions(&mut self) {
+        self.announcer.publish(|publisher| Ok(publisher.take_subscriptions()?));
+    }
+
+    /// Tells what has happened.
+    pub(crate) fn announce(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        if let Some(started) = self.announcer.started.take() {
+            self.announcer.publish_event(&started);
+        }
+        for Happened { kind, process, name, status, details } in std::mem::take(&mut self.announcer.waiting) {
+            let name = name.as_ref().map(ProcessName::as_str);
+            let event = NewEvent::new(&self.announcer.container, kind);
+            match event::append(
+                &self.announcer.paths,
+                &NewEvent { process: Some(process), name, status, details, ..event },
+            ) {
+                Ok(event) => self.announcer.publish_event(&event),
+                Err(error) => tracing::warn!(kind, "an event was not written: {:#}", anyhow::Error::new(error)),
+            }
+        }
+    }
+}
