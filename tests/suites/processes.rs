@@ -169,6 +169,25 @@ fn a_watcher_that_stands_still_costs_nobody_anything_and_is_told_what_it_missed(
 }
 
 #[test]
+fn an_idle_container_wakes_neither_its_agent_nor_its_monitor() {
+    in_sandbox(|host| {
+        host.start("web");
+        // Which prints nothing and waits, as a server without clients does.
+        spawn(host, "exec sleep 1000");
+        let start = host.paths().container_run(&"web".parse().unwrap()).join("start.json");
+        let start: Value = serde_json::from_str(&std::fs::read_to_string(start).unwrap()).unwrap();
+        let [agent, monitor] = ["init", "monitor"].map(|which| start[which]["pid"].to_string());
+        host.run("timeout", ["10", "strace", "-f", "-o", "trace", "-p", &agent, "-p", &monitor]).fails(124);
+        let trace = std::fs::read_to_string(host.file("trace")).unwrap();
+        assert!(trace.lines().count() >= 4, "each has two threads at least: {trace}");
+        for line in trace.lines() {
+            // What each thread waited in when strace came, and nothing after it.
+            assert!(line.ends_with("<detached ...>") || line.ends_with("<unfinished ...>"), "it woke up: {trace}");
+        }
+    });
+}
+
+#[test]
 fn a_process_is_started_again_as_its_policy_says() {
     in_sandbox(|host| {
         host.start("web");
