@@ -140,6 +140,13 @@ mod tests {
             "appc exec -it -e A=1 -w /srv -u app --rlimit core=unlimited --rlimit nofile=64 -- sh -i",
             "appc exec -i -- tar x -C /srv",
             "appc -c web shell -u app",
+            "appc put app.conf /etc/app/",
+            "appc put --owner app:app ./site/. /srv",
+            "appc put - /srv",
+            "appc fetch /var/log .",
+            "appc fetch /srv - --keep-privileges",
+            "appc tail /var/log/app.log",
+            "appc tail -f -n 0 /var/log/app.log",
             "appc startup-command add ./app",
             "appc startup-command ls --json",
             "appc startup-command rm 1",
@@ -207,6 +214,8 @@ mod tests {
             ("appc logs --since yesterday", ErrorKind::ValueValidation),
             ("appc exec --rlimit nofile=2:1 -- true", ErrorKind::ValueValidation),
             ("appc shell -- ls", ErrorKind::UnknownArgument),
+            ("appc put app.conf", ErrorKind::MissingRequiredArgument),
+            ("appc tail -n x app.log", ErrorKind::ValueValidation),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     io::{IsTerminal, stderr},
     sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use appcontainers::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How long work goes on before it is worth a bar.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -88,10 +89,17 @@ fn style(has_total: bool) -> ProgressStyle {
     let template = if has_total {
         "appc: {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}"
     } else {
-        "appc: {msg} {spinner} {elapsed}"
+        "appc: {msg} {spinner} {done}{elapsed}"
     };
     let plain = if has_total { ProgressStyle::default_bar() } else { ProgressStyle::default_spinner() };
-    plain.clone().template(template).unwrap_or(plain)
+    // What is not counted is not told as nothing.
+    let done = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = match state.pos() {
+            0 => Ok(()),
+            bytes => write!(text, "{} ", DecimalBytes(bytes)),
+        };
+    };
+    plain.clone().with_key("done", done).template(template).unwrap_or(plain)
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@
 use std::{env, ffi::OsString, process::ExitCode};
 
 mod agent;
+mod archive;
 mod exec;
 mod report;
+mod tail;
+mod tar;
 mod untar;
 mod user;
 
-const USAGE: &str = "usage: appc-agent [--socket-dir DIR] | untar [--into DIR] [--user USER] | --version";
+const USAGE: &str = "usage: appc-agent [--socket-dir DIR] | tar PATH | untar --into DIR | tail PATH | --version";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -20,7 +23,9 @@ fn main() -> ExitCode {
         [] => agent::run(appcontainers_wire::agent::SOCKET_DIR.as_ref()),
         ["--socket-dir", _] => agent::run(arguments[1].as_ref()),
         [exec::WORD] => exec::run(),
-        [untar::WORD, operands @ ..] => untar::run(operands),
+        [tail::WORD, ..] => tail::run(&arguments[1..]),
+        [tar::WORD, ..] => tar::run(&arguments[1..]),
+        [untar::WORD, ..] => untar::run(&arguments[1..]),
         ["--version"] => {
             report::line(format_args!("{}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -73,6 +73,27 @@ pub enum Error {
         /// What the agent said.
         said: String,
     },
+    /// How a file operation ended is not known.
+    #[error("cannot finish the work on the files of container {name}")]
+    Files {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
+    /// The host's side of a copy failed.
+    #[error("on the host: {said}")]
+    HostFileOperation {
+        /// What failed, and why.
+        said: String,
+    },
+    /// A container that must run does not.
+    #[error("container {name} is stopped: nothing is appended to its files; start it, or leave --follow out")]
+    MustRun {
+        /// The container.
+        name: ContainerName,
+    },
     /// A container that must not run does.
     #[error("container {name} is running; stop it first: appc stop {name}")]
     MustBeStopped {

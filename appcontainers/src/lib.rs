@@ -29,8 +29,8 @@ pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
 };
 pub use container::{
-    ArchiveSource, AttachStreams, Container, ContainerDetails, LogPiece, LogQuery, Logs, SaveOptions, Saved,
-    SpawnOptions,
+    ArchiveSource, AttachStreams, Container, ContainerDetails, FetchDestination, FetchOptions, LogPiece, LogQuery,
+    Logs, PutOptions, PutSource, SaveOptions, Saved, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;

@@ -10,6 +10,7 @@ mod doctor;
 mod ends;
 mod events;
 mod exec;
+mod fetch;
 mod gc;
 mod image;
 mod inspect;
@@ -21,6 +22,7 @@ mod ls;
 mod man;
 mod provision;
 mod ps;
+mod put;
 mod rename;
 mod restart;
 mod rm;
@@ -33,6 +35,7 @@ mod start;
 mod startup_command;
 mod stats;
 mod stop;
+mod tail;
 mod top;
 mod values;
 mod wait;
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     Wait(wait::Args),
     Attach(attach::Args),
     Logs(logs::Args),
+    Put(put::Args),
+    Fetch(fetch::Args),
+    Tail(tail::Args),
     #[command(subcommand, name = "startup-command")]
     Startup(startup_command::Command),
     #[command(name = "add-startup-command", hide = true)]
@@ -115,6 +121,9 @@ impl Command {
             Command::Base(command) => command.execute(context),
             Command::Provision(args) => args.execute(context),
             Command::LoadArchive(args) => args.execute(context),
+            Command::Put(args) => args.execute(context),
+            Command::Fetch(args) => args.execute(context),
+            Command::Tail(args) => args.execute(context),
             Command::Startup(command) => command.execute(context),
             Command::AddStartup(args) => args.execute(context),
             Command::Start(args) => args.execute(context),

@@ -149,7 +149,8 @@ impl Monitor {
         self.pass_direct_on(process, bytes)
     }
 
-    fn pass_direct_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
+    /// The client of a file operation has passed on so much of its output: the agent may forget that.
+    pub(super) fn pass_direct_on(&mut self, process: ProcessId, bytes: u64) -> anyhow::Result<()> {
         let direct = self.processes.get_mut(&process).and_then(|state| state.direct.as_mut());
         for (stream, offset) in direct.map(|direct| direct.passed_on(bytes)).unwrap_or_default() {
             self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[])?;

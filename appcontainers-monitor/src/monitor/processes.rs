@@ -312,7 +312,8 @@ impl Monitor {
             state.kill_at = Some(Instant::now() + ORPHAN_GRACE);
             self.agent.send(&ToAgent::Signal { process, signal: SIGHUP }, &[])?;
         }
-        Ok(())
+        // Nobody will pass on what was sent to it.
+        self.pass_direct_on(process, u64::MAX)
     }
 
     /// Sends a signal that somebody asked for; why it can't be sent, if so.

@@ -15,6 +15,7 @@ pub(crate) use control::{Outcome, Trampoline, outcome};
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     io,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
@@ -23,7 +24,7 @@ use std::{
 use appcontainers_wire::{ProcessSpec, SpawnFailure};
 
 use self::program::Program;
-use crate::untar;
+use crate::{tail, tar, untar};
 
 /// The argument that makes this program the trampoline.
 pub(crate) const WORD: &str = "exec";
@@ -52,13 +53,16 @@ pub(crate) fn run() -> ExitCode {
 
 /// The file operation that the spec names, to be run in this process, as the container's root.
 fn operate(spec: &ProcessSpec) -> Result<impl FnOnce() -> ExitCode, SpawnFailure> {
-    let words: Vec<&str> = spec.argv.iter().map(String::as_str).collect();
-    let [untar::WORD, operands @ ..] = words.as_slice() else {
-        return Err(SpawnFailure::NotFound { program: words.first().copied().unwrap_or_default().to_owned() });
+    let mut words = spec.argv.iter();
+    let operation = match words.next().map(String::as_str) {
+        Some(tail::WORD) => tail::run,
+        Some(tar::WORD) => tar::run,
+        Some(untar::WORD) => untar::run,
+        other => return Err(SpawnFailure::NotFound { program: other.unwrap_or_default().to_owned() }),
     };
     setup::detach()?;
-    let operands = operands.to_vec();
-    Ok(move || untar::run(&operands))
+    let operands: Vec<OsString> = words.map(OsString::from).collect();
+    Ok(move || operation(&operands))
 }
 
 /// Does not come back unless it fails.

@@ -1,29 +1,35 @@
-//! `untar [--into DIR] [--user USER]`: the way an archive's files come into a container. Reads a plain tar from standard
-//! input and extracts it below a directory, as the container's root.
+//! `untar [--into DIR | --to DEST] [OPTIONS]`: the way an archive's files come into a container, and, confined, out of
+//! one. Reads a plain tar from standard input and extracts it below a directory, as root.
 //!
 //! Everything in the archive is hostile. Names are taken relative to the directory and resolved below it by the kernel
 //! (openat2), whatever symbolic links are there or come with the archive. A file is written under a temporary name and
 //! renamed, so that a full disk or the end of this process never leaves half of it. Nothing is removed but what a
 //! member of the same name takes the place of.
+//!
+//! On the host it is confined as well: the directory is all of the file system that it has (chroot), no symbolic link
+//! is followed, and what grants rights is dropped.
 
-mod archive;
-mod header;
+mod destination;
 mod input;
-mod pax;
+mod metadata;
+mod options;
 mod place;
-mod sparse;
 mod write;
 
-use std::{io::Read, path::Path, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
+
+use rustix::io::Errno;
 
 use self::{
-    archive::{Archive, ArchiveError},
-    place::Place,
+    destination::{Destination, DestinationError},
+    metadata::Metadata,
+    options::{Options, Target, Usage},
     write::Writer,
 };
 use crate::{
+    archive::{Archive, ArchiveError},
     report,
-    user::{self, User, UserError},
+    user::{self, UserError},
 };
 
 /// The first argument of this operation.
@@ -32,8 +38,8 @@ pub(crate) const WORD: &str = "untar";
 /// Why an archive is not, or not wholly, extracted.
 #[derive(Debug, thiserror::Error)]
 enum UntarError {
-    #[error("untar takes --into DIR and --user USER, not {argument:?}")]
-    Usage { argument: String },
+    #[error(transparent)]
+    Usage(#[from] Usage),
     #[error(transparent)]
     User(#[from] UserError),
     #[error(transparent)]
@@ -41,13 +47,15 @@ enum UntarError {
     #[error(transparent)]
     Write(#[from] write::WriteError),
     #[error(transparent)]
-    Place(#[from] place::PlaceError),
+    Destination(#[from] DestinationError),
+    #[error("cannot confine this process to the directory it writes to: {source}")]
+    Confine { source: Errno },
     #[error("cannot read standard input: {source}")]
     Input { source: std::io::Error },
 }
 
 /// Extracts; the arguments are those behind the operation's name.
-pub(crate) fn run(arguments: &[&str]) -> ExitCode {
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     match untar(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,40 +65,22 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     }
 }
 
-fn untar(arguments: &[&str]) -> Result<(), UntarError> {
-    let (mut into, mut user) = (None, None);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match (*argument, rest.next()) {
-            ("--into", Some(directory)) => into = Some(*directory),
-            ("--user", Some(name)) => user = Some(*name),
-            (other, _) => return Err(UntarError::Usage { argument: other.to_owned() }),
-        }
-    }
-    // `~USER` is that user's home, as in a shell.
-    if let Some(name) = into.and_then(|directory| directory.strip_prefix('~')) {
-        into = None;
-        user = if name.is_empty() { user } else { Some(name) };
-    }
-    let user = user::find(user)?;
-    let place = open_place(into, &user)?;
+fn untar(arguments: &[OsString]) -> Result<(), UntarError> {
+    let options = Options::parse(arguments)?;
+    let owner = options.owner.as_deref().map(|owner| user::find(Some(owner))).transpose()?;
+    let mut destination = Destination::open(&options.target, &user::find(options.user.as_deref())?)?;
     let input = input::Input::open().map_err(|source| UntarError::Input { source })?;
-    extract(&mut Archive::new(input), Writer::new(place))
-}
-
-/// The directory to extract into: the one that is asked for (from the home directory), else the home directory, which
-/// is made as its owner's if it is missing.
-fn open_place(into: Option<&str>, user: &User) -> Result<Place, UntarError> {
-    let home = Path::new("/").join(&user.home);
-    Ok(match into {
-        Some(directory) => Place::open(&home.join(directory), None)?,
-        None => Place::open(&home, Some((user.uid, user.gid)))?,
-    })
-}
-
-fn extract(archive: &mut Archive<impl Read>, mut writer: Writer) -> Result<(), UntarError> {
-    while let Some(member) = archive.next_member()? {
-        writer.write(&member, archive)?;
+    if options.confine {
+        destination.place.confine().map_err(|source| UntarError::Confine { source })?;
+    }
+    let metadata = Metadata::new(!options.confine || options.keep_privileges);
+    let mut writer = Writer::new(destination, metadata, matches!(options.target, Target::To { .. }));
+    let mut archive = Archive::new(input);
+    while let Some(mut member) = archive.next_member()? {
+        if let Some(owner) = &owner {
+            (member.uid, member.gid) = (owner.uid.into(), owner.gid.into());
+        }
+        writer.write(&member, &mut archive)?;
     }
     writer.finish()?;
     Ok(archive.finish()?)

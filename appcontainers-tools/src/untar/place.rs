@@ -31,6 +31,8 @@ pub(super) enum PlaceError {
     Parent { member: String },
     #[error("{member}: a symbolic link on its way leads out of the directory")]
     LeadsOut { member: String },
+    #[error("{member}: a symbolic link on its way is not followed")]
+    Link { member: String },
     #[error("{member}: {step}: {source}")]
     Step { member: String, step: &'static str, source: Errno },
     #[error("the kernel or the container's seccomp policy has no openat2, which extracting needs")]
@@ -63,12 +65,9 @@ impl Place {
     pub(super) fn open(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, PlaceError> {
         let error = |source| PlaceError::Open { path: path.display().to_string(), source };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open("/", flags, Mode::empty()).map_err(error)?;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let mut whole = Self { root: Rc::new(root), resolve, last: None };
+        let mut whole = Self::whole().map_err(error)?;
         let below = relative(path.as_os_str().as_bytes())?;
         if below.as_os_str().is_empty() {
-            // Absolute links stay below `/` whatever they say.
             return Ok(whole);
         }
         let is_missing = whole.try_open(&below, flags).is_err();
@@ -77,7 +76,33 @@ impl Place {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             rustix::fs::chownat(&directory, "", uid, gid, AtFlags::EMPTY_PATH).map_err(error)?;
         }
-        Ok(Self { root: directory, resolve: ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS, last: None })
+        Ok(Self::below(directory))
+    }
+
+    /// Opens an absolute path that is there.
+    pub(super) fn existing(path: &Path) -> Result<Self, Errno> {
+        let whole = Self::whole()?;
+        let directory = whole.try_open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        let is_whole = same_file(&directory, &whole.root)?;
+        Ok(if is_whole { whole } else { Self::below(Rc::new(directory)) })
+    }
+
+    /// `/`: absolute links stay below it whatever they say.
+    fn whole() -> Result<Self, Errno> {
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { root: Rc::new(root), resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS, last: None })
+    }
+
+    fn below(root: Rc<OwnedFd>) -> Self {
+        Self { root, resolve: ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS, last: None }
+    }
+
+    /// From now on this process has nothing but the place for its `/`, and no link in it is followed.
+    pub(super) fn confine(&mut self) -> Result<(), Errno> {
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        self.resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+        Ok(())
     }
 
     /// The directory that holds `path`, made if it is missing, and the name in it.
@@ -138,6 +163,11 @@ impl Place {
     }
 }
 
+fn same_file(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
+    let [one, other] = [rustix::fs::fstat(one)?, rustix::fs::fstat(other)?];
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
 impl PlaceError {
     /// The error of a step on the way to a member.
     pub(super) fn new(member: &Path, step: &'static str, source: Errno) -> Self {
@@ -145,6 +175,7 @@ impl PlaceError {
         match source {
             Errno::NOSYS => Self::NoOpenat2,
             Errno::XDEV => Self::LeadsOut { member },
+            Errno::LOOP => Self::Link { member },
             source => Self::Step { member, step, source },
         }
     }

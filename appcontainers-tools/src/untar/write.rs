@@ -3,26 +3,23 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fmt,
     io::Read,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     process,
 };
 
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
-    archive::{Archive, ArchiveError, Kind, Member},
-    place::{Place, PlaceError, relative},
+    destination::{Destination, DestinationError},
+    metadata::{Metadata, MetadataError},
+    place::PlaceError,
 };
-use crate::report;
+use crate::archive::{Archive, ArchiveError, Kind, Member};
 
 /// How much is written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -34,10 +31,12 @@ pub(super) enum WriteError {
     Archive(#[from] ArchiveError),
     #[error(transparent)]
     Place(#[from] PlaceError),
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     #[error("{member}: device nodes are not extracted")]
     Device { member: String },
-    #[error("{member}: owner {uid}:{gid} is outside of the container's ids")]
-    Owner { member: String, uid: u64, gid: u64 },
     #[error("{member}: there is a directory of that name, which is not replaced")]
     IsDirectory { member: String },
     #[error("{member}: it is a hard link to {to}: {source}")]
@@ -46,11 +45,14 @@ pub(super) enum WriteError {
     Step { member: String, step: &'static str, source: Errno },
 }
 
-/// Puts members below a place.
+/// Puts members where they belong.
 pub(super) struct Writer {
-    place: Place,
+    destination: Destination,
+    metadata: Metadata,
     /// Directories of the archive: they get their modes and times when nothing is written into them any more.
     directories: BTreeMap<PathBuf, Member>,
+    /// Each directory's members follow it at once, as in what `tar` writes: one that is left is not come back to.
+    is_nested: bool,
     temporaries: u64,
     buffer: Vec<u8>,
 }
@@ -67,27 +69,31 @@ impl<T> At<T> for Result<T, Errno> {
 }
 
 impl Writer {
-    pub(super) fn new(place: Place) -> Self {
-        Self { place, directories: BTreeMap::new(), temporaries: 0, buffer: vec![0; BUFFER_BYTES] }
+    pub(super) fn new(destination: Destination, metadata: Metadata, is_nested: bool) -> Self {
+        let buffer = vec![0; BUFFER_BYTES];
+        Self { destination, metadata, directories: BTreeMap::new(), is_nested, temporaries: 0, buffer }
     }
 
     /// Writes a member; its data is read from the archive.
     pub(super) fn write(&mut self, member: &Member, archive: &mut Archive<impl Read>) -> Result<(), WriteError> {
-        let path = relative(&member.path)?;
+        let path = self.destination.path(member)?;
+        if self.is_nested {
+            self.finish_directories(Some(&path))?;
+        }
         if path.as_os_str().is_empty() {
             // `./`, the archive's own directory: the one that is extracted into stays as it is.
             return Ok(());
         }
         match &member.kind {
             Kind::Directory => {
-                self.place.directory(&path, Mode::RWXU)?;
+                self.destination.place.directory(&path, Mode::RWXU)?;
                 self.directories.insert(path, member.clone());
                 return Ok(());
             }
-            Kind::Device => return Err(WriteError::Device { member: member.name() }),
+            Kind::Device { .. } => return Err(WriteError::Device { member: member.name() }),
             Kind::File | Kind::HardLink { .. } | Kind::Symlink { .. } | Kind::Fifo => {}
         }
-        let (parent, name) = self.place.parent(&path)?;
+        let (parent, name) = self.destination.place.parent(&path)?;
         let temporary = self.create(member, &parent, archive)?;
         if let Err(source) = rustix::fs::renameat(&parent, &temporary, &parent, name) {
             let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
@@ -100,15 +106,26 @@ impl Writer {
             // rename(2) does nothing where both names are the same file already.
             let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
         }
-        self.place.replaced(&path);
+        self.destination.place.replaced(&path);
         Ok(())
     }
 
-    /// Gives directories their owners, modes and times, the innermost first.
-    pub(super) fn finish(self) -> Result<(), WriteError> {
-        for (path, member) in self.directories.iter().rev() {
-            let directory = self.place.open_existing(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            set_metadata(&directory, member)?;
+    /// Nothing more comes.
+    pub(super) fn finish(mut self) -> Result<(), WriteError> {
+        self.finish_directories(None)?;
+        self.metadata.finish();
+        Ok(())
+    }
+
+    /// Gives directories their owners, modes and times, the innermost first; not those that `next` lies in.
+    fn finish_directories(&mut self, next: Option<&Path>) -> Result<(), WriteError> {
+        while let Some(entry) = self.directories.last_entry() {
+            if next.is_some_and(|next| next.starts_with(entry.key())) {
+                break;
+            }
+            let (path, member) = entry.remove_entry();
+            let directory = self.destination.place.open_existing(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            self.metadata.set(&directory, &member)?;
         }
         Ok(())
     }
@@ -127,7 +144,7 @@ impl Writer {
                 Kind::Symlink { to } => rustix::fs::symlinkat(OsStr::from_bytes(to), parent, &temporary).map(|()| None),
                 Kind::HardLink { to } => self.link(member, to, parent, &temporary)?.map(|()| None),
                 Kind::Fifo => rustix::fs::mkfifoat(parent, &temporary, Mode::RUSR | Mode::WUSR).map(|()| None),
-                Kind::File | Kind::Directory | Kind::Device => {
+                Kind::File | Kind::Directory | Kind::Device { .. } => {
                     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                     rustix::fs::openat(parent, &temporary, flags, Mode::RUSR | Mode::WUSR).map(Some)
                 }
@@ -139,9 +156,9 @@ impl Writer {
                 Err(source) => return Err(WriteError::Step { member: member.name(), step: "make it", source }),
             };
             let filled = match &file {
-                Some(file) => self.fill(file, member, archive).and_then(|()| set_metadata(file, member)),
+                Some(file) => self.fill(file, member, archive).and_then(|()| Ok(self.metadata.set(file, member)?)),
                 None if matches!(member.kind, Kind::HardLink { .. }) => Ok(()),
-                None => set_metadata_by_name(parent, &temporary, member),
+                None => self.metadata.set_by_name(parent, &temporary, member).map_err(WriteError::from),
             };
             if let Err(error) = filled {
                 let _ = rustix::fs::unlinkat(parent, &temporary, AtFlags::empty());
@@ -160,12 +177,12 @@ impl Writer {
         temporary: &str,
     ) -> Result<Result<(), Errno>, WriteError> {
         let failed = |source| WriteError::Link { member: member.name(), to: to.escape_ascii().to_string(), source };
-        let to = relative(to)?;
+        let to = self.destination.link(to)?;
         // Not `parent`, which makes directories.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let (above, name) = (to.parent().unwrap_or(Path::new("")), to.file_name().ok_or_else(|| failed(Errno::ISDIR))?);
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        let directory = self.place.open_existing(above, flags)?;
+        let directory = self.destination.place.open_existing(above, flags)?;
         match rustix::fs::linkat(&directory, name, parent, temporary, AtFlags::empty()) {
             Err(Errno::EXIST) => Ok(Err(Errno::EXIST)),
             linked => linked.map(Ok).map_err(failed),
@@ -203,60 +220,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Owner first, because that takes set-user-id bits and capabilities away; the time last.
-fn set_metadata(file: &OwnedFd, member: &Member) -> Result<(), WriteError> {
-    let (uid, gid) = owner(member)?;
-    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|source| owner_error(member, source))?;
-    for (name, value) in &member.xattrs {
-        let set = rustix::fs::fsetxattr(file.as_fd(), name.as_slice(), value, XattrFlags::empty());
-        match set {
-            Ok(()) => {}
-            Err(source @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => {
-                return Err(WriteError::Step { member: member.name(), step: "set an extended attribute", source });
-            }
-            // What a container may not set, such as security.capability, must not stop the rest of the archive.
-            Err(source) => warn(member, format_args!("goes without {}: {source}", name.escape_ascii())),
-        }
-    }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(member.mode)).at(member, "set its mode")?;
-    rustix::fs::futimens(file, &times(member)).at(member, "set its time")
-}
-
-/// The same for what can't be opened.
-fn set_metadata_by_name(parent: &OwnedFd, name: &str, member: &Member) -> Result<(), WriteError> {
-    let (uid, gid) = owner(member)?;
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(parent, name, Some(uid), Some(gid), flags).map_err(|source| owner_error(member, source))?;
-    if member.kind == Kind::Fifo {
-        let mode = Mode::from_raw_mode(member.mode);
-        rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).at(member, "set its mode")?;
-    }
-    rustix::fs::utimensat(parent, name, &times(member), flags).at(member, "set its time")
-}
-
-fn owner(member: &Member) -> Result<(Uid, Gid), WriteError> {
-    match (u32::try_from(member.uid), u32::try_from(member.gid)) {
-        // The largest number says "unchanged" to chown(2).
-        (Ok(uid), Ok(gid)) if uid != u32::MAX && gid != u32::MAX => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
-        _ => Err(owner_error(member, Errno::INVAL)),
-    }
-}
-
-fn owner_error(member: &Member, source: Errno) -> WriteError {
-    let (member, uid, gid) = (member.name(), member.uid, member.gid);
-    match source {
-        Errno::INVAL | Errno::OVERFLOW => WriteError::Owner { member, uid, gid },
-        source => WriteError::Step { member, step: "set its owner", source },
-    }
-}
-
-fn times(member: &Member) -> Timestamps {
-    let time = Timespec { tv_sec: member.mtime.0, tv_nsec: member.mtime.1.into() };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-fn warn(member: &Member, what: fmt::Arguments<'_>) {
-    report::error(format_args!("{}: {what}", member.name()));
 }

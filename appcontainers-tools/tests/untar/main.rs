@@ -1,6 +1,8 @@
 //! `appc-agent untar`, the real binary, with archives of GNU tar and with hostile ones. Needs root: owners are set.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod confined;
+mod destination;
 mod faithful;
 mod hostile;
 mod tree;
@@ -21,11 +23,16 @@ fn run(command: &mut Command) -> Output {
 
 /// Extracts an archive.
 fn untar(archive: &[u8], into: &Path) -> Output {
+    untar_with(archive, &["--into", into.to_str().unwrap()])
+}
+
+/// Extracts an archive as the options say.
+fn untar_with(archive: &[u8], options: &[&str]) -> Output {
     assert!(rustix::process::geteuid().is_root(), "needs root, to set owners");
     let mut file: File = tempfile::tempfile().unwrap();
     file.write_all(archive).unwrap();
     file.rewind().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_appc-agent")).args(["untar", "--into"]).arg(into).stdin(file).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_appc-agent")).arg("untar").args(options).stdin(file).output().unwrap()
 }
 
 /// Extracts an archive that must be refused; gives the one line that says why.

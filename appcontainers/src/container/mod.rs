@@ -23,6 +23,7 @@ pub use attach::AttachStreams;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub use details::ContainerDetails;
 pub(crate) use details::details;
+pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use logs::{LogPiece, LogQuery, Logs};

@@ -21,7 +21,7 @@ pub fn monitor() -> Result<PathBuf, ProgramMissing> {
     find("appc-monitor")
 }
 
-/// The agent's file: static, and never run on the host.
+/// The agent's file: static. On the host only its file operations are run.
 pub fn agent() -> Result<PathBuf, ProgramMissing> {
     find("appc-agent")
 }

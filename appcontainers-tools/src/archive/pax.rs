@@ -5,7 +5,7 @@
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// A name and a value of an extended attribute.
-pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 
 /// What extended headers said; the last word counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,12 +74,59 @@ impl Pax {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
-                    self.xattrs.retain(|(before, _)| before != name);
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    let name = xattr_name(name);
+                    self.xattrs.retain(|(before, _)| *before != name);
+                    self.xattrs.push((name, value.to_vec()));
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Adds a record.
+pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest;
+    // The length counts its own digits.
+    while length != rest + length.to_string().len() {
+        length += 1;
+    }
+    records.extend([length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat());
+}
+
+/// The key of an extended attribute. A name may hold what ends a key, which GNU tar writes as here.
+pub(super) fn xattr_key(name: &[u8]) -> Vec<u8> {
+    let mut key = XATTR.to_vec();
+    for byte in name {
+        match byte {
+            b'=' => key.extend(b"%3D"),
+            b'%' => key.extend(b"%25"),
+            byte => key.push(*byte),
+        }
+    }
+    key
+}
+
+/// The name in an extended attribute's key.
+fn xattr_name(mut key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(key.len());
+    while let Some((first, rest)) = key.split_first() {
+        (key, _) = match key {
+            [b'%', b'3', b'D', rest @ ..] => (rest, name.push(b'=')),
+            [b'%', b'2', b'5', rest @ ..] => (rest, name.push(b'%')),
+            _ => (rest, name.push(*first)),
+        };
+    }
+    name
+}
+
+/// Seconds since 1970 and nanoseconds, as a record has them.
+pub(super) fn time_text(seconds: i64, nanoseconds: u32) -> String {
+    match (seconds, nanoseconds) {
+        (_, 0) => seconds.to_string(),
+        (..0, _) => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds),
+        _ => format!("{seconds}.{nanoseconds:09}"),
     }
 }
 
@@ -122,9 +169,19 @@ mod tests {
     use super::*;
 
     fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
-        let rest = key.len() + value.len() + 3;
-        let length = (rest..).find(|length| *length == rest + length.to_string().len()).unwrap();
-        [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
+        let mut records = Vec::new();
+        push(&mut records, key, value);
+        records
+    }
+
+    #[test]
+    fn a_record_counts_the_digits_of_its_own_length() {
+        assert_eq!(record(b"a", b"b"), b"6 a=b\n");
+        for length in [92, 93, 94, 95, 96, 990, 991, 992, 993, 994] {
+            let record = record(b"a", &vec![b'x'; length]);
+            let stated = record.split(|byte| *byte == b' ').next().unwrap();
+            assert_eq!(std::str::from_utf8(stated).unwrap(), record.len().to_string());
+        }
     }
 
     #[test]
@@ -161,6 +218,12 @@ mod tests {
             let mut pax = Pax::default();
             pax.add(&record(&key, &value)).unwrap();
             prop_assert_eq!(&pax.xattrs[0].1, &value);
+        }
+
+        #[test]
+        fn a_time_is_read_as_it_was(seconds: i64, nanoseconds in 0..1_000_000_000_u32) {
+            let seconds = seconds / 2;
+            prop_assert_eq!(time(time_text(seconds, nanoseconds).as_bytes()), Ok((seconds, nanoseconds)));
         }
 
         #[test]

@@ -1,10 +1,10 @@
 //! One 512-byte tar header: ustar (POSIX.1-1988), GNU and what came before them. Pure.
 
 /// Archives are made of blocks of this size.
-pub(super) const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// A block of an archive.
-pub(super) type Block = [u8; BLOCK_BYTES];
+pub(crate) type Block = [u8; BLOCK_BYTES];
 
 /// A header's fields as they stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct Header {
     pub(super) gid: u64,
     pub(super) size: u64,
     pub(super) mtime: i64,
+    /// Major and minor; 0 where a header has none, or what is none.
+    pub(super) device: [u32; 2],
 }
 
 /// A block that is not a header.
@@ -41,6 +43,7 @@ pub(super) fn parse(block: &Block) -> Result<Header, NotAHeader> {
         gid: number(&block[116..124])?.try_into().map_err(|_| NotAHeader)?,
         size: size.try_into().map_err(|_| NotAHeader)?,
         mtime: number(&block[136..148])?,
+        device: [&block[329..337], &block[337..345]].map(|field| number(field).unwrap_or(0) as u32),
     })
 }
 

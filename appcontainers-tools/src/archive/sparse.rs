@@ -3,13 +3,13 @@
 use super::header::{Block, NotAHeader, number};
 
 /// Most parts of one file: bounds the memory that a hostile archive takes.
-pub(super) const MAX_EXTENTS: usize = 1_000_000;
+pub(crate) const MAX_EXTENTS: usize = 1_000_000;
 
 /// A part of a file that has data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) length: u64,
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// A map that contradicts itself or the member.

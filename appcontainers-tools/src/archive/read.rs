@@ -6,8 +6,10 @@
 use std::io::{self, Read};
 
 use super::{
+    Kind, Member,
     header::{self, BLOCK_BYTES, Block, Header},
-    pax::{self, Pax, Xattr},
+    pax::{self, Pax},
+    printable,
     sparse::{self, Extent, MAX_EXTENTS},
 };
 
@@ -19,7 +21,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Why an archive can't be read on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ArchiveError {
+pub(crate) enum ArchiveError {
     #[error("the archive is cut off{}", after(path))]
     CutOff { path: String },
     #[error("what should be a header is none{}: the archive is damaged or no tar", after(path))]
@@ -40,53 +42,8 @@ fn after(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!(" after {path}") }
 }
 
-/// What a member is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Directory,
-    HardLink {
-        to: Vec<u8>,
-    },
-    Symlink {
-        to: Vec<u8>,
-    },
-    Fifo,
-    /// Character or block.
-    Device,
-}
-
-/// One member, without its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    /// As it stands in the archive.
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    /// Seconds since 1970 and nanoseconds.
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<Xattr>,
-    /// The file's size, holes included.
-    pub(super) size: u64,
-    /// Where the data goes; one extent if there are no holes.
-    pub(super) extents: Vec<Extent>,
-}
-
-impl Member {
-    /// The name, fit for a message.
-    pub(super) fn name(&self) -> String {
-        printable(&self.path)
-    }
-}
-
-fn printable(path: &[u8]) -> String {
-    path.escape_ascii().to_string()
-}
-
 /// An archive.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     input: io::BufReader<R>,
     /// Bytes of the present member's data, and of the padding behind, that are not read.
     data: u64,
@@ -97,13 +54,13 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         let input = io::BufReader::with_capacity(BUFFER_BYTES, input);
         Self { input, data: 0, padding: 0, global: Pax::default(), last: String::new() }
     }
 
     /// The next member; none at the end of the archive. Passes over what is left of the one before.
-    pub(super) fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
+    pub(crate) fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
         let mut pax = self.global.clone();
         let (mut long_path, mut long_link) = (None, None);
         loop {
@@ -154,7 +111,9 @@ impl<R: Read> Archive<R> {
             b'1' if size > 0 => return Err(ArchiveError::LinkWithData { path: self.last.clone() }),
             b'1' => Kind::HardLink { to: link },
             b'2' => Kind::Symlink { to: link },
-            b'3' | b'4' => Kind::Device,
+            b'3' | b'4' => {
+                Kind::Device { is_block: header.type_flag == b'4', major: header.device[0], minor: header.device[1] }
+            }
             b'5' | b'D' => Kind::Directory,
             b'6' => Kind::Fifo,
             other => return Err(ArchiveError::Kind { path: self.last.clone(), kind: char::from(other) }),
@@ -247,7 +206,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads the present member's data, until it is all read (0).
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let wanted = self.data.min(buffer.len() as u64) as usize;
         if wanted == 0 {
             return Ok(0);
@@ -261,7 +220,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads what is behind the archive's end, so that its writer gets rid of it all.
-    pub(super) fn finish(&mut self) -> Result<(), ArchiveError> {
+    pub(crate) fn finish(&mut self) -> Result<(), ArchiveError> {
         io::copy(&mut self.input, &mut io::sink()).map(drop).map_err(|source| self.unreadable(source))
     }
 
