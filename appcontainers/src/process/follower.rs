@@ -145,8 +145,6 @@ impl Follower {
             ToClient::Exited { status, position } => {
                 self.logged = self.logged.max(position);
                 self.ended = Some((status, position));
-                // Of output that the monitor sends itself, the agent waits for the last word before it ends.
-                self.tell_consumed(connection)?;
             }
             ToClient::Stopped => self.over = Some(RunError::ContainerStopped),
             ToClient::Output { stream } => {
