@@ -71,9 +71,6 @@ impl EventLoop<'_> {
             if ready.listener {
                 self.accept();
             }
-            if ready.subscriptions {
-                self.monitor.take_subscriptions();
-            }
             for (link, ready) in self.monitor.client_links().zip(&ready.clients) {
                 if *ready {
                     link.flush();
@@ -88,9 +85,8 @@ impl EventLoop<'_> {
                 self.act(action);
             }
             self.monitor.announce();
-            if ready.requests {
-                self.monitor.answer_request();
-            }
+            self.monitor.answer_request(ready.requests);
+            self.monitor.take_subscriptions(ready.subscriptions);
             if ready.init {
                 if !self.monitor.is_ready() {
                     bail!("the container's init ended before it answered");
@@ -134,8 +130,14 @@ impl EventLoop<'_> {
         if let Some(after) = self.accept_after {
             until = Some(until.map_or(after, |until| until.min(after)));
         }
-        // Rounded up: a wait that ends a little early would spin.
-        let timeout = until.map_or(-1, |until| until.saturating_duration_since(now).as_millis() as i64 + 1);
+        let publisher = self.monitor.announcer.publisher.as_ref();
+        let published = publisher.and_then(|publisher| publisher.raw_fds().ok());
+        let timeout = match until {
+            _ if publisher.is_some_and(Publisher::may_have_requests) => 0,
+            // Rounded up: a wait that ends a little early would spin.
+            Some(until) => until.saturating_duration_since(now).as_millis() as i64 + 1,
+            None => -1,
+        };
         let clients: Vec<_> = self
             .monitor
             .client_links()
@@ -150,8 +152,7 @@ impl EventLoop<'_> {
             zmq::PollItem::from_fd(self.listener.as_raw_fd(), looked_for),
             zmq::PollItem::from_fd(self.init.as_raw_fd(), zmq::POLLIN),
         ];
-        let publisher = self.monitor.announcer.publisher.as_ref();
-        items.extend(publisher.into_iter().flat_map(Publisher::poll_items));
+        items.extend(published.into_iter().flatten().map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         let first_client = items.len();
         items.extend(clients);
         match zmq::poll(&mut items, timeout) {

@@ -3,11 +3,15 @@
 //!
 //! Nothing here waits. What a slow subscriber has no room for is dropped for it alone, and what nobody has subscribed to
 //! is not even copied.
+//!
+//! The event loop waits for the sockets' own descriptors: asking libzmq costs system calls in each turn, and where nobody
+//! subscribes there is nothing to ask. Such a descriptor tells of news once: whoever has used the socket in another way has
+//! to look for them before the next wait.
 
 use std::{
     collections::BTreeSet,
     fs,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     path::Path,
 };
 
@@ -36,7 +40,8 @@ const MOST_FRAME_BYTES: i64 = 4096;
 /// Frames of a request: proxies on the way each add some.
 const MOST_FRAMES: usize = 16;
 
-/// How long the last messages may be on their way when the container has ended, in milliseconds.
+/// How long the last messages may be on their way when the container has ended, in milliseconds. Not zero: libzmq (4.3,
+/// `session_base.cpp`) aborts when a socket is closed so and a peer goes that has got a part of a message.
 const FAREWELL_MS: i32 = 1000;
 
 pub(crate) struct Publisher {
@@ -47,6 +52,14 @@ pub(crate) struct Publisher {
     container: ContainerName,
     /// What topics that somebody wants begin with.
     subscriptions: BTreeSet<Vec<u8>>,
+    /// Whether there may be subscriptions, or requests, of which the descriptors do not tell.
+    look_for: LookFor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LookFor {
+    subscriptions: bool,
+    requests: bool,
 }
 
 /// What was asked for, and by whom.
@@ -91,30 +104,39 @@ impl Publisher {
         let output = context.socket(zmq::XPUB)?;
         output.set_sndhwm(MOST_WAITING)?;
         output.set_maxmsgsize(MOST_FRAME_BYTES)?;
-        output.set_linger(0)?;
+        output.set_linger(FAREWELL_MS)?;
         output.bind(&endpoint("pub"))?;
 
         let requests = context.socket(zmq::ROUTER)?;
         requests.set_rcvhwm(MOST_WAITING)?;
         requests.set_sndhwm(MOST_ANSWERS_WAITING)?;
         requests.set_maxmsgsize(MOST_FRAME_BYTES)?;
-        requests.set_linger(0)?;
+        requests.set_linger(FAREWELL_MS)?;
         requests.bind(&endpoint("request"))?;
 
         if is_new {
             fs::rename(&new, &place).with_context(|| format!("cannot rename {}", new.display()))?;
         }
         let (container, subscriptions) = (container.clone(), BTreeSet::new());
-        Ok(Self { output, requests, _directory: directory, container, subscriptions })
+        let look_for = LookFor { subscriptions: true, requests: true };
+        Ok(Self { output, requests, _directory: directory, container, subscriptions, look_for })
     }
 
-    /// The socket of subscriptions and the one of requests.
-    pub(crate) fn poll_items(&self) -> [zmq::PollItem<'_>; 2] {
-        [&self.output, &self.requests].map(|socket| socket.as_poll_item(zmq::POLLIN))
+    /// Readable when there may be subscriptions, and when there may be requests.
+    pub(crate) fn raw_fds(&self) -> zmq::Result<[RawFd; 2]> {
+        Ok([self.output.get_fd()?, self.requests.get_fd()?])
     }
 
-    /// Takes who has subscribed to what, and who no longer has.
-    pub(crate) fn take_subscriptions(&mut self) -> zmq::Result<()> {
+    /// Whether there may be a request of which nothing tells.
+    pub(crate) fn may_have_requests(&self) -> bool {
+        self.look_for.requests
+    }
+
+    /// Takes who has subscribed to what and who no longer has, if that is due or `told`.
+    pub(crate) fn take_subscriptions(&mut self, told: bool) -> zmq::Result<()> {
+        if !std::mem::take(&mut self.look_for.subscriptions) && !told {
+            return Ok(());
+        }
         while let Some(frames) = receive(&self.output)? {
             match frames.first().and_then(|frame| frame.split_first()) {
                 Some((1, topic)) => drop(self.subscriptions.insert(topic.to_vec())),
@@ -130,7 +152,7 @@ impl Publisher {
     }
 
     /// Publishes output that is in the log, in a record at `position`.
-    pub(crate) fn output(&self, record: &RecordHeader, position: u64, payload: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn output(&mut self, record: &RecordHeader, position: u64, payload: &[u8]) -> anyhow::Result<()> {
         if self.subscriptions.is_empty() {
             return Ok(());
         }
@@ -142,39 +164,48 @@ impl Publisher {
         for bytes in payload.chunks(CHUNK_BYTES) {
             let (container, time) = (&self.container, time(time_ns));
             let header = serde_json::to_vec(&OutputHeader { container, process, stream, offset, position, time })?;
-            self.output.send_multipart([topic.as_bytes(), &header, bytes], zmq::DONTWAIT)?;
+            self.send([topic.as_bytes(), &header, bytes])?;
             offset = offset.saturating_add(bytes.len() as u64);
         }
         Ok(())
     }
 
     /// Publishes an event that is in the journal.
-    pub(crate) fn event(&self, event: &Event) -> anyhow::Result<()> {
+    pub(crate) fn event(&mut self, event: &Event) -> anyhow::Result<()> {
         self.tell(&event.kind, event)
     }
 
     /// Publishes that the container does not run any more. Whoever clears up writes that to the journal.
-    pub(crate) fn farewell(&self) -> anyhow::Result<()> {
+    pub(crate) fn died(&mut self) -> anyhow::Result<()> {
         let kind = "die";
-        self.tell(kind, &Unnumbered { time: Timestamp::now(), container: &self.container, kind })?;
-        Ok(self.output.set_linger(FAREWELL_MS)?)
+        let container = self.container.clone();
+        self.tell(kind, &Unnumbered { time: Timestamp::now(), container: &container, kind })
     }
 
-    fn tell(&self, kind: &str, event: &impl Serialize) -> anyhow::Result<()> {
+    fn tell(&mut self, kind: &str, event: &impl Serialize) -> anyhow::Result<()> {
         let topic = format!("event/{}/{kind}", self.container);
         if self.is_wanted(&topic) {
             let header = serde_json::to_vec(event)?;
-            self.output.send_multipart([topic.as_bytes(), &header, b""], zmq::DONTWAIT)?;
+            self.send([topic.as_bytes(), &header, b""])?;
         }
         Ok(())
     }
 
-    /// The next request.
-    pub(crate) fn next_request(&self) -> zmq::Result<Option<Asked>> {
+    fn send(&mut self, frames: [&[u8]; 3]) -> zmq::Result<()> {
+        self.look_for.subscriptions = true;
+        self.output.send_multipart(frames, zmq::DONTWAIT)
+    }
+
+    /// The next request, if one is due or `told`.
+    pub(crate) fn next_request(&mut self, told: bool) -> zmq::Result<Option<Asked>> {
+        if !std::mem::take(&mut self.look_for.requests) && !told {
+            return Ok(None);
+        }
         while let Some(mut frames) = receive(&self.requests)? {
             if let 2..=MOST_FRAMES = frames.len()
                 && let Some(text) = frames.pop()
             {
+                self.look_for.requests = true;
                 return Ok(Some(Asked { envelope: frames, text }));
             }
         }
@@ -214,3 +245,6 @@ fn stream_name(stream: Stream) -> &'static str {
         Stream::Stderr => "stderr",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,8 +78,8 @@ impl Monitor {
     }
 
     /// Takes who has subscribed to what.
-    pub(crate) fn take_subscriptions(&mut self) {
-        self.announcer.publish(|publisher| Ok(publisher.take_subscriptions()?));
+    pub(crate) fn take_subscriptions(&mut self, told: bool) {
+        self.announcer.publish(|publisher| Ok(publisher.take_subscriptions(told)?));
     }
 
     /// Tells what has happened.

@@ -21,19 +21,20 @@ const PROCESSES_BYTES: usize = 256 * 1024;
 
 impl Monitor {
     /// Answers the next request, if there is one.
-    pub(crate) fn answer_request(&mut self) {
-        let Some(publisher) = &self.announcer.publisher else { return };
-        let answered = publisher.next_request().and_then(|asked| {
-            let Some(asked) = asked else { return Ok(()) };
-            let (header, payload) = self.answer(&asked.text).unwrap_or_else(|error| {
-                let refusal = serde_json::to_vec(&Refusal { error });
-                (refusal.unwrap_or_default(), Vec::new())
-            });
-            publisher.answer(asked, header, payload)
-        });
-        if let Err(error) = answered {
+    pub(crate) fn answer_request(&mut self, told: bool) {
+        if let Err(error) = self.try_answer_request(told) {
             tracing::warn!(%error, "cannot answer a request");
         }
+    }
+
+    fn try_answer_request(&mut self, told: bool) -> zmq::Result<()> {
+        let Some(publisher) = &mut self.announcer.publisher else { return Ok(()) };
+        let Some(asked) = publisher.next_request(told)? else { return Ok(()) };
+        let (header, payload) = self.answer(&asked.text).unwrap_or_else(|error| {
+            let refusal = serde_json::to_vec(&Refusal { error });
+            (refusal.unwrap_or_default(), Vec::new())
+        });
+        self.announcer.publisher.as_ref().map_or(Ok(()), |publisher| publisher.answer(asked, header, payload))
     }
 
     /// Header and payload of the answer, or why there is none.

@@ -267,7 +267,7 @@ impl Monitor {
             client.link.send(&ToClient::Stopped, &[]);
         }
         self.announce();
-        self.announcer.publish(|publisher| publisher.farewell());
+        self.announcer.publish(|publisher| publisher.died());
     }
 }
 
