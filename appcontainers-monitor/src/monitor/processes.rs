@@ -189,7 +189,7 @@ impl Monitor {
 
     pub(super) fn spawn_failed(&mut self, process: ProcessId, failure: SpawnFailure) -> anyhow::Result<()> {
         if self.phase == Phase::Starting
-            && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup)
+            && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup && !state.is_adopted)
         {
             bail!("a startup command cannot be run: {failure}");
         }
