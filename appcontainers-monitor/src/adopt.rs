@@ -14,7 +14,7 @@ use appcontainers::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
-    agent_link::AgentLink,
+    agent::AgentLink,
     monitor::Beginning,
     run::{Running, listen, lock},
 };

@@ -14,7 +14,7 @@ use appcontainers::{
 };
 
 use crate::{
-    agent_link::AgentLink,
+    agent::AgentLink,
     arguments::RunArguments,
     monitor::Beginning,
     run::{Running, listen, lock},
