@@ -14,7 +14,7 @@ use appcontainers::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
-    agent_link::AgentLink,
+    agent::AgentLink,
     monitor::Beginning,
     run::{Running, listen, lock, publisher},
 };
@@ -44,7 +44,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
     agent.expect(init.pid);
     let listener = listen(&directory)?;
-    let publisher = publisher(&agent, &directory, name);
+    let publisher = publisher(&directory, name);
     // To the agent: somebody is there again, connect now and not when the next try is due.
     pidfd_send_signal(&handle, Signal::USR1).context("cannot tell the agent")?;
     let beginning = Beginning::Adoption { kept: record.kept };

@@ -7,37 +7,47 @@ use appcontainers::{ContainerName, Paths};
 const USAGE: &str = "usage: appc-monitor run [--files] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
+/// What a monitor is started for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Arguments {
+pub enum Arguments {
+    /// To start a container and look after it.
     Run(RunArguments),
+    /// To look after a container that runs and whose monitor has died.
     Adopt(ContainerName),
+    /// To clear up after a container that is gone.
     Reap(ReapArguments),
-    Version,
 }
 
+/// Which container to start, and how.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RunArguments {
-    pub(crate) name: ContainerName,
+pub struct RunArguments {
+    /// Its name.
+    pub name: ContainerName,
     /// For an operation on files, without network.
-    pub(crate) files: bool,
+    pub files: bool,
     /// Run the startup commands.
-    pub(crate) startup: bool,
+    pub startup: bool,
 }
 
+/// Which start to clear up after.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ReapArguments {
-    pub(crate) paths: Paths,
-    pub(crate) name: ContainerName,
-    pub(crate) start_id: String,
+pub struct ReapArguments {
+    /// The installation.
+    pub paths: Paths,
+    /// The container.
+    pub name: ContainerName,
+    /// Tells the start from others of this container.
+    pub start_id: String,
 }
 
 impl Arguments {
-    pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+    /// Reads the words behind the program's name; if they can't be understood, what could be.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, &'static str> {
+        let mut words = words.into_iter();
         match words.next().as_deref().and_then(|word| word.to_str()) {
             Some("run") => Self::parse_run(words),
             Some("adopt") => Self::parse_adopt(words),
             Some("reap") => Self::parse_reap(words),
-            Some("--version") => Ok(Self::Version),
             _ => Err(USAGE),
         }
     }

@@ -20,7 +20,9 @@ use appcontainers_wire::{
 /// the agent's window for each of its streams.
 const MOST_WAITING_BYTES: usize = 4 * OUTPUT_WINDOW_BYTES as usize;
 
-pub(crate) struct ClientLink {
+/// The monitor's end.
+#[derive(Debug)]
+pub struct ClientLink {
     stream: UnixStream,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
@@ -28,7 +30,8 @@ pub(crate) struct ClientLink {
 }
 
 impl ClientLink {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
+    /// A client that is connected.
+    pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new(), ended: false })
     }
@@ -48,7 +51,7 @@ impl ClientLink {
     }
 
     /// Reads what has come.
-    pub(crate) fn read_more(&mut self) {
+    pub fn read_more(&mut self) {
         let mut buffer = [0; 128 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.ended = true,

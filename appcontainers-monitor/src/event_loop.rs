@@ -17,7 +17,7 @@ use appcontainers::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
-    agent_link::Received,
+    agent::Inbox,
     client_link::ClientLink,
     monitor::{Action, Monitor},
     publisher::Publisher,
@@ -29,17 +29,12 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long clients that do not read hold up the end of the monitor.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A pause where libzmq has no room and tells no event for it.
-const RETRY: Duration = Duration::from_millis(5);
-
 /// Before clients are looked for again when there is no room for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Most messages of the agent between two looks at the rest.
-const BATCH: usize = 64;
-
 pub(crate) struct EventLoop<'a> {
     pub(crate) monitor: &'a mut Monitor,
+    pub(crate) inbox: Inbox,
     pub(crate) listener: UnixListener,
     pub(crate) init: OwnedFd,
     pub(crate) start: StartRecord,
@@ -66,7 +61,8 @@ impl EventLoop<'_> {
         loop {
             let ready = self.wait(hello_until)?;
             if ready.agent || ready.init {
-                self.take_from_agent(if ready.init { usize::MAX } else { BATCH })?;
+                // What its init said last is all there when the container has ended.
+                while self.monitor.hear(&mut self.inbox)? && ready.init {}
             }
             if ready.listener {
                 self.accept();
@@ -80,7 +76,7 @@ impl EventLoop<'_> {
             self.monitor.serve_clients(&mut actions)?;
             self.monitor.tick(Instant::now(), &mut actions)?;
             self.monitor.settle()?;
-            self.monitor.agent.flush()?;
+            self.monitor.agent.flush();
             for action in actions.drain(..) {
                 self.act(action);
             }
@@ -119,20 +115,12 @@ impl EventLoop<'_> {
 
     fn wait(&mut self, hello_until: Instant) -> anyhow::Result<Ready> {
         let now = Instant::now();
-        let mut until = self.monitor.deadline();
-        if !self.monitor.is_ready() {
-            until = Some(until.map_or(hello_until, |until| until.min(hello_until)));
-        }
-        if self.monitor.agent.is_blocked() {
-            until = Some(until.map_or(now + RETRY, |until| until.min(now + RETRY)));
-        }
         self.accept_after = self.accept_after.filter(|after| *after > now);
-        if let Some(after) = self.accept_after {
-            until = Some(until.map_or(after, |until| until.min(after)));
-        }
+        let hello_until = (!self.monitor.is_ready()).then_some(hello_until);
+        let until = [self.monitor.deadline(), self.monitor.agent.deadline(now), hello_until, self.accept_after];
         let publisher = self.monitor.announcer.publisher.as_ref();
         let published = publisher.and_then(|publisher| publisher.raw_fds().ok());
-        let timeout = match until {
+        let timeout = match until.into_iter().flatten().min() {
             _ if publisher.is_some_and(Publisher::may_have_requests) => 0,
             // Rounded up: a wait that ends a little early would spin.
             Some(until) => until.saturating_duration_since(now).as_millis() as i64 + 1,
@@ -148,10 +136,10 @@ impl EventLoop<'_> {
             .collect();
         let looked_for = if self.accept_after.is_some() { zmq::PollEvents::empty() } else { zmq::POLLIN };
         let mut items = vec![
-            self.monitor.agent.poll_item(),
             zmq::PollItem::from_fd(self.listener.as_raw_fd(), looked_for),
             zmq::PollItem::from_fd(self.init.as_raw_fd(), zmq::POLLIN),
         ];
+        items.extend(self.monitor.agent.poll_items());
         items.extend(published.into_iter().flatten().map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         let first_client = items.len();
         items.extend(clients);
@@ -161,24 +149,13 @@ impl EventLoop<'_> {
         }
         let is_ready = |item: &zmq::PollItem<'_>| !item.get_revents().is_empty();
         Ok(Ready {
-            agent: is_ready(&items[0]),
-            listener: is_ready(&items[1]),
-            init: is_ready(&items[2]),
-            subscriptions: items[3..first_client].first().is_some_and(is_ready),
-            requests: items[3..first_client].last().is_some_and(is_ready),
+            listener: is_ready(&items[0]),
+            init: is_ready(&items[1]),
+            agent: items[2..4].iter().any(is_ready),
+            subscriptions: items[4..first_client].first().is_some_and(is_ready),
+            requests: items[4..first_client].last().is_some_and(is_ready),
             clients: items[first_client..].iter().map(is_ready).collect(),
         })
-    }
-
-    fn take_from_agent(&mut self, most: usize) -> anyhow::Result<()> {
-        for _ in 0..most {
-            match self.monitor.agent.receive()? {
-                Received::Nothing => return Ok(()),
-                Received::Strange => {}
-                Received::Message(message, payload) => self.monitor.take_from_agent(message, &payload)?,
-            }
-        }
-        Ok(())
     }
 
     /// Takes a new client. That one can't be taken is no reason to end the container.

@@ -6,21 +6,9 @@
 //! appc-monitor reap --root DIR --run DIR NAME ID   run by LXC's monitor when a container is gone
 //! ```
 
-mod adopt;
-mod agent_link;
-mod arguments;
-mod client_link;
-mod event_loop;
-mod monitor;
-mod publisher;
-mod reap;
-mod request;
-mod run;
-mod start;
-
 use std::process::ExitCode;
 
-use arguments::Arguments;
+use appcontainers_monitor::{Arguments, execute};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -29,20 +17,19 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let done = match Arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Arguments::Run(run)) => run::run(&run.name, || start::start(&run)),
-        Ok(Arguments::Adopt(name)) => run::run(&name, || adopt::adopt(&name)),
-        Ok(Arguments::Reap(reap)) => reap::reap(&reap),
-        Ok(Arguments::Version) => {
-            println!("appc-monitor {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if words.len() == 1 && words[0] == "--version" {
+        println!("appc-monitor {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match Arguments::parse(words) {
+        Ok(arguments) => arguments,
         Err(usage) => {
             eprintln!("appc-monitor: {usage}");
             return ExitCode::from(2);
         }
     };
-    match done {
+    match execute(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -56,6 +56,12 @@ pub(crate) struct Publisher {
     look_for: LookFor,
 }
 
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("container", &self.container).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LookFor {
     subscriptions: bool,
@@ -88,7 +94,7 @@ struct Unnumbered<'a> {
 
 impl Publisher {
     /// Binds both sockets below the container's run directory.
-    pub(crate) fn bind(context: &zmq::Context, run: &Path, container: &ContainerName) -> anyhow::Result<Self> {
+    pub(crate) fn bind(run: &Path, container: &ContainerName) -> anyhow::Result<Self> {
         let (place, new) = (run.join(DIRECTORY), run.join(NEW_DIRECTORY));
         // It is there if another monitor has died. Its subscribers connect again to what they find there.
         let is_new = !place.is_dir();
@@ -101,6 +107,7 @@ impl Publisher {
         // A socket's path has 107 bytes at the most (unix(7)); one through /proc is always short.
         let endpoint = |name| format!("ipc:///proc/self/fd/{}/{name}", directory.as_raw_fd());
 
+        let context = zmq::Context::new();
         let output = context.socket(zmq::XPUB)?;
         output.set_sndhwm(MOST_WAITING)?;
         output.set_maxmsgsize(MOST_FRAME_BYTES)?;

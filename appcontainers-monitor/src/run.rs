@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    agent_link::AgentLink,
+    agent::{AgentLink, Inbox},
     client_link::ClientLink,
     event_loop::EventLoop,
     monitor::{Announcer, Beginning, Monitor},
@@ -85,6 +85,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
         monitor: &mut monitor,
+        inbox: Inbox::default(),
         listener: running.listener,
         init,
         start: running.start.record,
@@ -114,8 +115,8 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     ended
 }
 
-/// Bounds what this process takes of the host: the container is on the other end of its socket, and libzmq bounds the
-/// length of a frame, but not how many frames an unfinished message has. Clients, on the other hand, may be many.
+/// Bounds what this process takes of the host, whatever is wrong with it: the container is on the other end of its socket.
+/// Clients, on the other hand, may be many.
 fn limit_resources() -> anyhow::Result<()> {
     let data = Rlimit { current: Some(MOST_MEMORY_BYTES), maximum: Some(MOST_MEMORY_BYTES) };
     setrlimit(Resource::Data, data).context("cannot limit this monitor's memory")?;
@@ -155,7 +156,7 @@ pub(crate) fn listen(directory: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// The sockets for others. A container runs without them as well.
-pub(crate) fn publisher(agent: &AgentLink, directory: &Path, name: &ContainerName) -> Option<Publisher> {
-    let bound = Publisher::bind(agent.context(), directory, name);
+pub(crate) fn publisher(directory: &Path, name: &ContainerName) -> Option<Publisher> {
+    let bound = Publisher::bind(directory, name);
     bound.inspect_err(|error| tracing::warn!("nothing will be published: {error:#}")).ok()
 }

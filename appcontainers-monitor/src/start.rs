@@ -14,7 +14,7 @@ use appcontainers::{
 };
 
 use crate::{
-    agent_link::AgentLink,
+    agent::AgentLink,
     arguments::RunArguments,
     monitor::Beginning,
     run::{Running, listen, lock, publisher},
@@ -51,7 +51,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
     let listener = listen(&directory)?;
     let publisher = match mode {
-        StartMode::Full => publisher(&agent, &directory, name),
+        StartMode::Full => publisher(&directory, name),
         StartMode::Files => None,
     };
     let start = starting.wait(&paths)?;

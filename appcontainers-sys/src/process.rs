@@ -1,6 +1,9 @@
-//! Forks: children that run a closure and end, and leaving the terminal behind.
+//! Forks: children that run a closure and end, and leaving the terminal behind. Who is at the other end of a socket.
 
-use std::io;
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+};
 
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
@@ -114,6 +117,21 @@ pub fn reset_signals() {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Which process connected the other end of a socket (unix(7), SO_PEERCRED); none if it is of a pid namespace that can't be
+/// seen from here.
+pub fn peer(socket: &UnixStream) -> io::Result<Option<Pid>> {
+    // Not rustix's: its type has no room for the pid 0, with which the kernel says that it can't be seen.
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes at most `length` bytes, which are
+    // the size of `peer`, plain numbers that may have any value.
+    match unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut peer).cast(), &raw mut length) } {
+        0 => Ok(Pid::from_raw(peer.pid)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

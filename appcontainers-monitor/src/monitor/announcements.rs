@@ -13,7 +13,8 @@ use super::Monitor;
 use crate::publisher::Publisher;
 
 /// What happened and has to be told yet, and where.
-pub(crate) struct Announcer {
+#[derive(Debug)]
+pub struct Announcer {
     paths: Paths,
     container: ContainerName,
     /// None where nothing is published.
@@ -24,6 +25,7 @@ pub(crate) struct Announcer {
 }
 
 /// What happened to a process.
+#[derive(Debug)]
 struct Happened {
     kind: &'static str,
     process: ProcessId,
@@ -40,6 +42,11 @@ impl Announcer {
         started: Option<Event>,
     ) -> Self {
         Self { paths, container, publisher, started, waiting: Vec::new() }
+    }
+
+    /// Where nothing is published: what happens is in the journal of events alone.
+    pub fn unpublished(paths: Paths, container: ContainerName) -> Self {
+        Self::new(paths, container, None, None)
     }
 
     pub(super) fn container(&self) -> &ContainerName {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use appcontainers_wire::Stream;
+use appcontainers_wire::{Stream, agent::OUTPUT_WINDOW_BYTES};
 
 use super::index;
 
@@ -14,6 +14,8 @@ pub(super) struct DirectOutput {
     sent: [u64; 2],
     /// And together.
     sent_bytes: u64,
+    /// Bytes that the client has passed on.
+    passed_bytes: u64,
     /// What the client has not passed on: when it has passed on so many bytes, this stream is acknowledged so far.
     waiting: VecDeque<(u64, Stream, u64)>,
 }
@@ -32,8 +34,14 @@ impl DirectOutput {
         Some(news)
     }
 
+    /// Whether no more is on its way than an agent that keeps to its windows can send.
+    pub(super) fn is_within_window(&self) -> bool {
+        self.sent_bytes.saturating_sub(self.passed_bytes) <= 2 * OUTPUT_WINDOW_BYTES
+    }
+
     /// The client has passed on so many bytes: up to where each stream is acknowledged by that, if it is further.
     pub(super) fn passed_on(&mut self, bytes: u64) -> Vec<(Stream, u64)> {
+        self.passed_bytes = bytes;
         let mut acknowledged = [None; 2];
         while let Some((_, stream, offset)) = self.waiting.front().copied().filter(|(until, ..)| *until <= bytes) {
             acknowledged[index(stream)] = Some((stream, offset));
@@ -58,5 +66,18 @@ mod tests {
         assert_eq!(output.passed_on(2), []);
         assert_eq!(output.passed_on(5), [(Stream::Stdout, 5)]);
         assert_eq!(output.passed_on(100), [(Stream::Stderr, 1)]);
+    }
+
+    #[test]
+    fn more_than_both_windows_together_is_never_on_its_way() {
+        let (mut output, chunk) = (DirectOutput::default(), vec![0; OUTPUT_WINDOW_BYTES as usize]);
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            output.news(stream, 0, &chunk);
+            assert!(output.is_within_window());
+        }
+        output.news(Stream::Stdout, OUTPUT_WINDOW_BYTES, b"x");
+        assert!(!output.is_within_window());
+        output.passed_on(1);
+        assert!(output.is_within_window());
     }
 }

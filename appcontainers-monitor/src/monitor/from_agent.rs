@@ -5,11 +5,24 @@ use appcontainers::{output::RecordHeader, process::Role};
 use appcontainers_wire::{ProcessId, WIRE_VERSION, agent::FromAgent, client::ToClient};
 
 use super::{Monitor, Phase, processes::Request};
+use crate::agent::Inbox;
 
 impl Monitor {
-    pub(crate) fn take_from_agent(&mut self, message: FromAgent, payload: &[u8]) -> anyhow::Result<()> {
+    /// Hears what the agent has to say by now; whether there may be more at once. An error ends the container's session: its
+    /// agent can't be listened to.
+    pub fn hear(&mut self, inbox: &mut Inbox) -> anyhow::Result<bool> {
+        let more = self.agent.receive(inbox)?;
+        while let Some((message, payload)) = inbox.take()? {
+            self.take_from_agent(message, payload)?;
+        }
+        Ok(more)
+    }
+
+    fn take_from_agent(&mut self, message: FromAgent, payload: &[u8]) -> anyhow::Result<()> {
         match message {
             FromAgent::Hello { wire, version } => self.welcome(wire, &version),
+            // What libzmq had of the connection before: it comes again.
+            _ if !self.agent.is_open() => Ok(()),
             FromAgent::Started { process, pid, input_bytes, taken_bytes } => {
                 self.started(process, pid, input_bytes, taken_bytes)
             }
@@ -28,11 +41,13 @@ impl Monitor {
 
     fn welcome(&mut self, wire: u32, version: &str) -> anyhow::Result<()> {
         if wire != WIRE_VERSION {
+            let version: String = version.escape_debug().take(40).collect();
             bail!(
                 "the container's agent ({version}) speaks version {wire} of the wire and this monitor {WIRE_VERSION}; \
                  restart the container"
             );
         }
+        self.agent.open();
         self.send_welcome()?;
         // What was said to the agent last may have been lost with its connection.
         self.spawn_again()?;

@@ -13,7 +13,7 @@ use super::{Action, Monitor, Phase, processes::Request};
 
 impl Monitor {
     /// Takes what clients have sent, and lets go of those that are gone.
-    pub(crate) fn serve_clients(&mut self, actions: &mut Vec<Action>) -> anyhow::Result<()> {
+    pub fn serve_clients(&mut self, actions: &mut Vec<Action>) -> anyhow::Result<()> {
         for id in self.clients.keys().copied().collect::<Vec<_>>() {
             while self.phase != Phase::Starting
                 && let Some(client) = self.clients.get_mut(&id)
@@ -64,7 +64,7 @@ impl Monitor {
             },
             (FromClient::Stdin, Some(process)) => {
                 if let Some(state) = self.processes.get_mut(&process) {
-                    state.input_bytes += payload.len() as u64;
+                    state.input_bytes = state.input_bytes.saturating_add(payload.len() as u64);
                 }
                 self.agent.send(&ToAgent::Stdin { process }, payload)?;
             }

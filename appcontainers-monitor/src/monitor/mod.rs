@@ -31,9 +31,9 @@ use appcontainers::{
 };
 use appcontainers_wire::{ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
 
-pub(crate) use self::announcements::Announcer;
+pub use self::announcements::Announcer;
 use self::{output::Acknowledgements, processes::Process};
-use crate::{agent_link::AgentLink, client_link::ClientLink};
+use crate::{agent::AgentLink, client_link::ClientLink};
 
 /// Between TERM and KILL when the last `run` in a container has ended.
 const LAST_OUT_GRACE: Duration = Duration::from_secs(10);
@@ -54,24 +54,32 @@ enum Phase {
 
 /// What the owner of the container's kernel objects is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
+    /// Have all its processes stand still.
     Freeze,
+    /// Have them go on.
     Thaw,
+    /// End it at once.
     KillInit,
     /// To keep for an adopter that somebody asked for this container to run on.
     RecordKept,
 }
 
 /// How this monitor comes to its container.
-pub(crate) enum Beginning {
+#[derive(Debug)]
+pub enum Beginning {
     /// It was started with these commands, which run before the container is ready.
     Startup(Vec<ProcessSpec>),
     /// It was started for the commands that its clients ask for.
     ForCommands,
     /// It was there already, and goes on without commands if somebody asked for that.
-    Adoption { kept: bool },
+    Adoption {
+        /// Whether somebody did.
+        kept: bool,
+    },
 }
 
+#[derive(Debug)]
 struct Client {
     link: ClientLink,
     /// Its foreground command or file operation.
@@ -87,7 +95,9 @@ struct Client {
     watches: bool,
 }
 
-pub(crate) struct Monitor {
+/// All that is known of a running container, and what is to be done about what happens.
+#[derive(Debug)]
+pub struct Monitor {
     pub(crate) agent: AgentLink,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
@@ -104,7 +114,8 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn new(
+    /// Nothing has happened yet. `init_pid` is what clients are told of; whom the agent's link lets in is not said by it.
+    pub fn new(
         agent: AgentLink,
         log: LogWriter,
         journal: ProcessJournal,
@@ -137,7 +148,8 @@ impl Monitor {
         monitor
     }
 
-    pub(crate) fn add_client(&mut self, link: ClientLink) {
+    /// Has one more client.
+    pub fn add_client(&mut self, link: ClientLink) {
         let (process, consumed, told, told_at) = (None, None, 0, Instant::now());
         let client = Client { link, process, told, told_at, consumed, freezes: false, watches: false };
         let id = self.next_client;
@@ -148,7 +160,8 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn client_links(&mut self) -> impl Iterator<Item = &mut ClientLink> {
+    /// The links of all clients, to be read and flushed.
+    pub fn client_links(&mut self) -> impl Iterator<Item = &mut ClientLink> {
         self.clients.values_mut().map(|client| &mut client.link)
     }
 
@@ -158,7 +171,8 @@ impl Monitor {
         clients.map(|client| &client.link).filter(|link| link.is_blocked()).collect()
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether the agent has said all that a start waits for.
+    pub fn is_ready(&self) -> bool {
         self.phase != Phase::Starting
     }
 
@@ -176,7 +190,7 @@ impl Monitor {
     }
 
     /// Does what is due.
-    pub(crate) fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) -> anyhow::Result<()> {
+    pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) -> anyhow::Result<()> {
         if self.phase != Phase::Starting {
             self.tick_processes(now)?;
             self.retry_output(now)?;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail, ensure};
 use appcontainers::{
     output::{NeededBy, RecordHeader},
     process::Role,
@@ -38,13 +38,13 @@ const ACKNOWLEDGED_PAUSE: Duration = Duration::from_millis(5);
 /// How often a client hears at most how far the log goes. The first word after a while is said at once.
 const LOGGED_PAUSE: Duration = Duration::from_millis(1);
 
-/// What the agent has yet to hear of its output.
-#[derive(Default)]
+/// What the agent has heard of its output, and what it has yet to hear.
+#[derive(Debug, Default)]
 pub(super) struct Acknowledgements {
+    /// Up to where each stream was acknowledged: the agent may send so much more than that.
+    told: BTreeMap<(ProcessId, Stream), u64>,
     /// Up to where each stream is in the log. A later offset replaces an earlier one that was not told.
     held: BTreeMap<(ProcessId, Stream), u64>,
-    /// Up to where it was told.
-    told: BTreeMap<(ProcessId, Stream), u64>,
     /// There was no room: until then, nothing is taken.
     retry_at: Option<Instant>,
     /// When there is something to say that is not worth saying yet.
@@ -60,10 +60,18 @@ impl Acknowledgements {
         self.due_at
     }
 
-    pub(super) fn forget(&mut self, process: ProcessId) {
-        for of_streams in [&mut self.held, &mut self.told] {
-            of_streams.retain(|(known, _), _| *known != process);
-        }
+    /// Whether output up to `end` is within the agent's window, `known` of which was there when its first came.
+    fn allow(&mut self, stream: (ProcessId, Stream), known: u64, end: u64) -> bool {
+        end.saturating_sub(*self.told.entry(stream).or_insert(known)) <= OUTPUT_WINDOW_BYTES
+    }
+
+    fn tell(&mut self, stream: (ProcessId, Stream), offset: u64) {
+        self.told.insert(stream, offset);
+    }
+
+    fn forget(&mut self, process: ProcessId) {
+        self.told.retain(|(known, _), _| *known != process);
+        self.held.retain(|(known, _), _| *known != process);
     }
 }
 
@@ -78,12 +86,23 @@ impl Monitor {
                 Some(StreamOffset { process, stream, offset })
             })
         });
-        let welcome = ToAgent::Welcome { wire: WIRE_VERSION, streams: streams.collect() };
-        self.agent.send(&welcome, &[])
+        let streams: Vec<StreamOffset> = streams.collect();
+        for StreamOffset { process, stream, offset } in &streams {
+            self.acknowledgements.tell((*process, *stream), *offset);
+        }
+        self.agent.send(&ToAgent::Welcome { wire: WIRE_VERSION, streams }, &[])
+    }
+
+    /// Nothing more comes of a process.
+    pub(super) fn forget_output(&mut self, process: ProcessId) {
+        self.log.forget(process);
+        self.acknowledgements.forget(process);
     }
 
     pub(super) fn take_output(&mut self, header: RecordHeader, payload: &[u8]) -> anyhow::Result<()> {
         let RecordHeader { process, stream, offset, .. } = header;
+        let end = offset.checked_add(payload.len() as u64);
+        let end = end.with_context(|| format!("the agent sent output of process {process} at byte {offset}"))?;
         if process.0 == 0 || process >= self.journal.table().next_id() {
             bail!("the agent sent output of process {process}, which was never started");
         }
@@ -92,12 +111,12 @@ impl Monitor {
         {
             let Some(client) = state.client.and_then(|id| self.clients.get_mut(&id)) else {
                 // Nobody wants it: the process goes on to its end.
-                let offset = offset.saturating_add(payload.len() as u64);
-                return self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset }), &[]);
+                return self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset: end }), &[]);
             };
             let Some(news) = direct.news(stream, offset, payload) else {
                 bail!("the agent left out output of process {process} before byte {offset}");
             };
+            ensure!(direct.is_within_window(), "the agent sent more of process {process} than it was allowed to");
             if !news.is_empty() {
                 client.link.send(&ToClient::Output { stream }, news);
             }
@@ -112,6 +131,8 @@ impl Monitor {
         if offset > known {
             bail!("the agent left out bytes {known} to {offset} of process {process}");
         }
+        let is_allowed = self.acknowledgements.allow((process, stream), known, end);
+        ensure!(is_allowed, "the agent sent more of process {process} than it was allowed to, up to byte {end}");
         // What comes again after a reconnect may begin in the middle of what is there.
         let new = &payload[usize::try_from(known - offset)?.min(payload.len())..];
         if !new.is_empty() {
@@ -167,11 +188,11 @@ impl Monitor {
         }
         let logged =
             [Stream::Stdout, Stream::Stderr].map(|stream| self.log.offsets().get(process, stream).unwrap_or(0));
-        logged.iter().sum::<u64>().saturating_sub(state.passed_bytes) > MOST_UNREAD_BYTES
+        logged.into_iter().fold(0, u64::saturating_add).saturating_sub(state.passed_bytes) > MOST_UNREAD_BYTES
     }
 
     /// Lets the agent go on as far as foreground readers keep up, and tells all how far the log goes.
-    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
+    pub fn settle(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
         let position = self.log.position();
         let is_due = self.acknowledgements.due_at.take_if(|at| *at <= now).is_some();

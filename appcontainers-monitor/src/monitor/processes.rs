@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use appcontainers::{
     ProcessName,
     process::{End, Entry, Role},
 };
 use appcontainers_wire::{
-    ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure, agent::ToAgent, client::ToClient,
+    ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure,
+    agent::{STDIN_WINDOW_BYTES, ToAgent},
+    client::ToClient,
 };
 use jiff::Timestamp;
 
@@ -36,6 +38,7 @@ const SIGKILL: u8 = 9;
 const ENDING_SIGNALS: [u8; 4] = [2, 3, SIGKILL, 15];
 
 /// What a monitor knows of a process, beside what stands in the journal.
+#[derive(Debug)]
 pub(super) struct Process {
     pub(super) role: Role,
     /// Whom its news are for.
@@ -170,6 +173,9 @@ impl Monitor {
     ) -> anyhow::Result<()> {
         let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
         if std::mem::take(&mut state.is_adopted) {
+            let untaken = input_bytes.saturating_sub(taken_bytes);
+            // It would be given back as credit, and the client would send without a limit.
+            ensure!(untaken <= STDIN_WINDOW_BYTES, "the agent holds {untaken} bytes of input of process {process}");
             (state.input_bytes, state.taken_bytes) = (input_bytes.max(taken_bytes), taken_bytes);
         }
         let (was_heard, newly_taken) =
@@ -193,17 +199,19 @@ impl Monitor {
         {
             bail!("a startup command cannot be run: {failure}");
         }
-        let Some(state) = self.processes.remove(&process) else {
+        let Some(state) = self.processes.get(&process).filter(|state| !state.ended) else {
             return self.agent.send(&ToAgent::Noted { process }, &[]);
         };
+        ensure!(!state.heard, "the agent says that process {process}, which runs, was not started");
+        let client = state.client;
+        self.processes.remove(&process);
         let (time, position) = (Timestamp::now(), self.log.position());
         self.note(Entry::Ended { process, time, end: End::NotStarted(failure.clone()), position });
         self.happened("process-exit", process, None, [("failure", failure.to_string().into())]);
-        self.log.forget(process);
-        self.acknowledgements.forget(process);
+        self.forget_output(process);
         self.agent.send(&ToAgent::Noted { process }, &[])?;
         self.check_ready()?;
-        self.tell(state.client, &ToClient::SpawnFailed { failure });
+        self.tell(client, &ToClient::SpawnFailed { failure });
         Ok(())
     }
 
@@ -272,8 +280,7 @@ impl Monitor {
         let ended: Vec<_> = ended.map(|(id, _)| *id).collect();
         for id in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
             self.processes.remove(id);
-            self.log.forget(*id);
-            self.acknowledgements.forget(*id);
+            self.forget_output(*id);
         }
     }
 
