@@ -18,7 +18,7 @@ pub(crate) enum Request {
         length: Option<u64>,
     },
     /// The processes from this number on.
-    Processes { container: Option<String>, from: Option<ProcessId> },
+    Processes { container: Option<String>, first: Option<ProcessId> },
 }
 
 impl Request {

@@ -66,18 +66,18 @@ impl Monitor {
                 };
                 (serde_json::to_vec(&answer), piece.bytes)
             }
-            Request::Processes { from, .. } => {
-                let (processes, more) = self.processes_from(from.unwrap_or(ProcessId(0)));
+            Request::Processes { first, .. } => {
+                let (processes, more) = self.processes_from(first.unwrap_or(ProcessId(0)));
                 (serde_json::to_vec(&ProcessesAnswer { container, processes, more }), Vec::new())
             }
         };
         Ok((header.map_err(|error| error.to_string())?, payload))
     }
 
-    fn processes_from(&self, from: ProcessId) -> (Vec<ProcessDetails>, bool) {
+    fn processes_from(&self, first: ProcessId) -> (Vec<ProcessDetails>, bool) {
         let (mut processes, mut bytes) = (Vec::new(), 0);
         let records = self.journal.table().records();
-        for record in records.filter(|record| record.id >= from && record.role != Role::FileOperation) {
+        for record in records.filter(|record| record.id >= first && record.role != Role::FileOperation) {
             if bytes >= PROCESSES_BYTES {
                 return (processes, true);
             }
