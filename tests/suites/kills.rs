@@ -477,6 +477,9 @@ fn killed_while_it_collects_garbage() {
                 host.in_container("guest", ["true"]).succeeds();
                 host.appc(["rm", "guest"]).succeeds();
                 host.appc(["image", "rm", "shop"]).succeeds();
+                // Else one gc has the end of a start to clear up, and the next one has not.
+                let start = host.paths().container_run(&"web".parse().unwrap());
+                eventually("the start is cleared up", || (!start.exists()).then_some(()));
             },
             |_, _| {
                 clear_up(host);
