@@ -208,7 +208,6 @@ mod tests {
             ("appc top --interval 0", ErrorKind::ValueValidation),
             ("appc events --since yesterday", ErrorKind::ValueValidation),
             ("appc run -e A -- true", ErrorKind::ValueValidation),
-            ("appc spawn", ErrorKind::MissingRequiredArgument),
             ("appc kill -s 99 1", ErrorKind::ValueValidation),
             ("appc wait A/b", ErrorKind::ValueValidation),
             ("appc logs --since yesterday", ErrorKind::ValueValidation),

@@ -1,4 +1,4 @@
-//! What `run` and `exec` are told of their command alike.
+//! What `run`, `exec` and `spawn` are told of their command alike.
 
 use appcontainers::{Command, ResourceLimit, RunStreams};
 use clap::{CommandFactory as _, error::ErrorKind};
@@ -6,12 +6,19 @@ use clap::{CommandFactory as _, error::ErrorKind};
 use super::values;
 use crate::{cli::Cli, signals, stdio};
 
-/// The command and what it gets.
+/// A foreground command, and whether it gets a terminal.
 #[derive(Debug, clap::Args)]
 pub(super) struct CommandArgs {
     /// Give the command a terminal, as large as this one
     #[arg(short, long)]
     tty: bool,
+    #[command(flatten)]
+    program: ProgramArgs,
+}
+
+/// The command and what it gets.
+#[derive(Debug, clap::Args)]
+pub(super) struct ProgramArgs {
     /// Set a variable for the command
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::variable)]
     env: Vec<(String, String)>,
@@ -29,7 +36,7 @@ pub(super) struct CommandArgs {
     command: Vec<String>,
 }
 
-impl CommandArgs {
+impl ProgramArgs {
     /// No command is wrong usage.
     pub(super) fn check(&self, of: &str) {
         if self.command.is_empty() {
@@ -38,16 +45,27 @@ impl CommandArgs {
         }
     }
 
-    /// The command, and the streams of this program for it.
-    pub(super) fn into_command(self, with_input: bool) -> anyhow::Result<(Command, RunStreams)> {
-        let command = Command {
+    pub(super) fn into_command(self) -> Command {
+        Command {
             argv: self.command,
             env: self.env.into_iter().collect(),
             working_dir: self.workdir,
             user: self.user,
             rlimits: self.rlimit,
             ..Command::default()
-        };
+        }
+    }
+}
+
+impl CommandArgs {
+    /// No command is wrong usage.
+    pub(super) fn check(&self, of: &str) {
+        self.program.check(of);
+    }
+
+    /// The command, and the streams of this program for it.
+    pub(super) fn into_command(self, with_input: bool) -> anyhow::Result<(Command, RunStreams)> {
+        let command = self.program.into_command();
         if self.tty { on_terminal(command, with_input) } else { Ok((command, streams(with_input)?)) }
     }
 }

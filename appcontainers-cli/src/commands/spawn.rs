@@ -1,10 +1,10 @@
 //! `appc spawn`
 
-use appcontainers::{Command, ProcessName, RestartPolicy, SpawnOptions};
+use appcontainers::{ProcessName, RestartPolicy, SpawnOptions};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::values;
+use super::command_args::ProgramArgs;
 use crate::context::Context;
 
 /// Start a process in the background of a container that runs
@@ -29,18 +29,8 @@ pub(crate) struct Args {
     /// When to start it again after its end: with a growing pause, and under a new number
     #[arg(long, value_name = "WHEN", default_value = "no")]
     restart: Restart,
-    /// Set a variable for the command
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::variable)]
-    env: Vec<(String, String)>,
-    /// Start the command in this directory [default: the image's, else the user's home]
-    #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
-    /// Run as this user, by name or number [default: the image's, else root]
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    user: Option<String>,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<String>,
+    #[command(flatten)]
+    program: ProgramArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -67,10 +57,10 @@ struct Spawned {
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
+        self.program.check("spawn");
         let container = context.container(None)?;
         let options = SpawnOptions { name: self.name, restart: self.restart.into() };
-        let env = self.env.into_iter().collect();
-        let command = Command { env, working_dir: self.workdir, user: self.user, ..Command::from(self.command) };
+        let command = self.program.into_command();
         let process = container.spawn(command, options)?;
         context.print(&Spawned { process: process.0 }, |spawned| format!("{}\n", spawned.process))
     }
