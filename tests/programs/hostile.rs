@@ -196,15 +196,12 @@ fn reach_the_agent() {
             println!("read {path}");
         }
     }
-    for file in ["mem", "oom_score_adj", "coredump_filter", "setgroups", "uid_map"] {
-        let path = format!("/proc/1/{file}");
-        if fs::File::options().write(true).open(&path).is_ok() {
-            println!("write {path}");
-        }
+    if fs::File::options().write(true).open("/proc/1/mem").is_ok() {
+        println!("write /proc/1/mem");
     }
-    for link in ["exe", "cwd", "root", "fd/0", "fd/3", "ns/mnt", "map_files"] {
+    for link in ["exe", "cwd", "root", "fd/0", "fd/3", "ns/mnt"] {
         let path = format!("/proc/1/{link}");
-        if fs::read_link(&path).is_ok() || fs::read_dir(&path).is_ok() {
+        if fs::read_link(&path).is_ok() {
             println!("follow {path}");
         }
     }
