@@ -9,6 +9,7 @@ use std::{
 };
 
 use appcontainers::Paths;
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::{Console, Finished, LIMIT, Running, leaks, wait::settle};
@@ -100,6 +101,18 @@ impl Host {
     #[track_caller]
     pub fn inspect(&self, name: &str) -> Value {
         self.json(["inspect", name])
+    }
+
+    /// The monitor of a container; the test's processes are the only ones that can be seen here.
+    pub fn monitor(&self, name: &str) -> Option<Pid> {
+        let processes = fs::read_dir("/proc").expect("list processes").flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()));
+        let pid = pids.find(|pid: &i32| {
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<_> = words.split('\0').collect();
+            matches!(words[..], [program, "run" | "adopt", .., last, ""] if program.ends_with("appc-monitor") && last == name)
+        });
+        pid.and_then(Pid::from_raw)
     }
 
     /// The names of all containers.

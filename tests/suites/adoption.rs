@@ -38,21 +38,9 @@ fn numbers(last: u32) -> Vec<u8> {
     text
 }
 
-/// The monitor of a container of this test; the test's processes are the only ones that can be seen here.
-fn monitor(name: &str) -> Option<Pid> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()));
-    let pid = pids.find(|pid: &i32| {
-        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = words.split('\0').collect();
-        matches!(words[..], [program, "run" | "adopt", .., last, ""] if program.ends_with("appc-monitor") && last == name)
-    });
-    pid.and_then(Pid::from_raw)
-}
-
 #[track_caller]
-fn kill_monitor(name: &str) {
-    let pid = eventually("there is a monitor", || monitor(name));
+fn kill_monitor(host: &Host, name: &str) {
+    let pid = eventually("there is a monitor", || host.monitor(name));
     kill_process(pid, Signal::KILL).unwrap();
 }
 
@@ -79,7 +67,7 @@ fn a_process_goes_on_and_its_log_is_whole_when_the_monitor_is_killed() {
         for round in 0..ROUNDS {
             let process = spawn(host, "seq 1 400000; exit 9");
             moment(&mut random, 60);
-            kill_monitor("web");
+            kill_monitor(host, "web");
             host.appc(["-c", "web", "wait", &process]).fails(9);
             assert_whole(&count_of(host, &process), &expected, round);
         }
@@ -100,7 +88,7 @@ fn a_foreground_command_keeps_its_streams_when_the_monitor_is_killed() {
             let running = host.start_command(command, LIMIT);
             for _ in 0..2 {
                 moment(&mut random, 40);
-                if let Some(pid) = monitor("web") {
+                if let Some(pid) = host.monitor("web") {
                     kill_process(pid, Signal::KILL).unwrap();
                 }
             }
@@ -121,7 +109,7 @@ fn a_command_runs_once_also_if_the_monitor_dies_before_it_answers() {
             command.args(["-c", "web", "run", "--", "sh", "-c", "echo x >> /root/runs"]);
             let running = host.start_command(command, LIMIT);
             moment(&mut random, 8);
-            if let Some(pid) = monitor("web") {
+            if let Some(pid) = host.monitor("web") {
                 kill_process(pid, Signal::KILL).unwrap();
             }
             running.wait().succeeds();
@@ -136,11 +124,11 @@ fn the_next_command_finds_a_monitor_within_fifty_milliseconds() {
         host.start("web");
         let best = (0..10)
             .map(|_| {
-                kill_monitor("web");
-                eventually("it is gone", || monitor("web").is_none().then_some(()));
+                kill_monitor(host, "web");
+                eventually("it is gone", || host.monitor("web").is_none().then_some(()));
                 let begin = Instant::now();
                 host.appc(["-c", "web", "ps"]).succeeds();
-                assert!(monitor("web").is_some(), "nobody has adopted it");
+                assert!(host.monitor("web").is_some(), "nobody has adopted it");
                 begin.elapsed()
             })
             .min()
@@ -158,7 +146,7 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
         for round in 0..ROUNDS {
             let process = spawn(host, "seq 1 400000");
             moment(&mut random, 40);
-            let pid = eventually("there is a monitor", || monitor("web"));
+            let pid = eventually("there is a monitor", || host.monitor("web"));
             kill_process(pid, Signal::STOP).unwrap();
             moment(&mut random, 300);
             kill_process(pid, Signal::CONT).unwrap();
@@ -167,7 +155,7 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
         }
         // And for a minute.
         let process = spawn(host, "seq 1 400000");
-        let pid = eventually("there is a monitor", || monitor("web"));
+        let pid = eventually("there is a monitor", || host.monitor("web"));
         kill_process(pid, Signal::STOP).unwrap();
         thread::sleep(Duration::from_secs(60));
         kill_process(pid, Signal::CONT).unwrap();
@@ -183,8 +171,8 @@ fn a_container_that_ends_without_a_monitor_is_cleared_up_and_its_end_is_an_event
         let process = spawn(host, "exec sleep 1000");
         let init = host.json(["inspect", "web"]);
         assert_eq!(init["status"], "running");
-        kill_monitor("web");
-        eventually("it is gone", || monitor("web").is_none().then_some(()));
+        kill_monitor(host, "web");
+        eventually("it is gone", || host.monitor("web").is_none().then_some(()));
         let init = fs::read_to_string(host.paths().container_run(&"web".parse().unwrap()).join("start.json")).unwrap();
         let init: serde_json::Value = serde_json::from_str(&init).unwrap();
         kill_process(Pid::from_raw(init["init"]["pid"].as_i64().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
@@ -207,7 +195,7 @@ fn what_was_to_be_started_again_is_started_by_the_monitor_that_adopts() {
         host.start("web");
         let words = ["-c", "web", "spawn", "--name", "s", "--restart", "always", "--", "sh", "-c", "sleep 0.3; exit 1"];
         host.appc(words).succeeds();
-        kill_monitor("web");
+        kill_monitor(host, "web");
         eventually("it was started again", || {
             let all = host.json(["-c", "web", "ps", "-a"]);
             all.as_array().unwrap().iter().any(|one| one["restarts"].as_u64().unwrap() > 0).then_some(())
@@ -226,9 +214,9 @@ fn whoever_waits_or_watches_has_the_container_adopted() {
             command.args(["-c", "web", word, &process]);
             host.start_command(command, LIMIT)
         });
-        let before = eventually("there is a monitor", || monitor("web"));
+        let before = eventually("there is a monitor", || host.monitor("web"));
         kill_process(before, Signal::KILL).unwrap();
-        eventually("there is another monitor", || monitor("web").filter(|pid| *pid != before));
+        eventually("there is another monitor", || host.monitor("web").filter(|pid| *pid != before));
         assert!(watchers.iter_mut().all(appcontainers_tests::Running::is_alive));
         host.sh_in("web", "touch /tmp/go").succeeds();
         let [waited, watched] = watchers.map(appcontainers_tests::Running::wait);
@@ -242,7 +230,7 @@ fn a_container_of_one_command_stops_after_it_whoever_was_its_monitor() {
         host.provision("web");
         let mut running = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "echo up; cat; echo down"]);
         running.read_until("up\n");
-        kill_monitor("web");
+        kill_monitor(host, "web");
         running.stdin.as_mut().unwrap().write_all(b"through\n").unwrap();
         running.read_until("through\n");
         let done = running.wait();

@@ -281,22 +281,6 @@ fn a_container_that_hides_its_agents_files_goes_on() {
     });
 }
 
-#[test]
-fn rubbish_at_the_monitors_socket_does_not_hurt() {
-    in_sandbox(|host| {
-        host.start("web");
-        let socket = host.sh_in("web", "ls -d /dev/.appc/sock/*").text();
-        for line in [
-            "head -c 200000 /dev/urandom | nc -w 1 local:SOCKET",
-            "head -c 200000 /dev/urandom | nc -w 1 -U SOCKET",
-            "printf '\\377\\0\\0\\0\\0\\0\\0\\0\\1\\177' | nc -w 1 local:SOCKET",
-        ] {
-            let _ = host.sh_in("web", &line.replace("SOCKET", &socket));
-            assert_eq!(host.in_container("web", ["echo", "fine"]).succeeds(), "fine");
-        }
-    });
-}
-
 /// A base whose `path` is a symbolic link to `target`.
 fn linked_base(host: &Host, base: &str, path: &str, target: &str) {
     host.sh(&format!(

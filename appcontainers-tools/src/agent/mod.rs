@@ -28,7 +28,7 @@ use nix::{
 };
 use rustix::{
     io::Errno,
-    process::{WaitOptions, WaitStatus},
+    process::{DumpableBehavior, WaitOptions, WaitStatus, set_dumpable_behavior},
 };
 use zmq::PollItem;
 
@@ -76,6 +76,8 @@ struct Agent {
 
 impl Agent {
     fn open(socket_dir: &Path) -> io::Result<Self> {
+        // What the container's root can't read it can't trace either. In a privileged one it is the host's root and can.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         // Signals first: libzmq's threads inherit the mask.
         let signals = Signals::open()?;
         let trampoline = Trampoline::open()?;
