@@ -7,6 +7,7 @@
 use std::{
     fs,
     io::Write as _,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -39,9 +40,17 @@ fn numbers(last: u32) -> Vec<u8> {
 }
 
 #[track_caller]
-fn kill_monitor(host: &Host, name: &str) {
+fn kill_monitor(host: &Host, name: &str) -> Pid {
     let pid = eventually("there is a monitor", || host.monitor(name));
     kill_process(pid, Signal::KILL).unwrap();
+    pid
+}
+
+/// A process that ends has no command line any more while its sockets are still open: the kernel closes them next.
+#[track_caller]
+fn end_monitor(host: &Host, name: &str) {
+    let place = format!("/proc/{}", kill_monitor(host, name).as_raw_nonzero());
+    eventually("it is gone", || (!Path::new(&place).exists()).then_some(()));
 }
 
 fn spawn(host: &Host, line: &str) -> String {
@@ -124,8 +133,7 @@ fn the_next_command_finds_a_monitor_within_fifty_milliseconds() {
         host.start("web");
         let best = (0..10)
             .map(|_| {
-                kill_monitor(host, "web");
-                eventually("it is gone", || host.monitor("web").is_none().then_some(()));
+                end_monitor(host, "web");
                 let begin = Instant::now();
                 host.appc(["-c", "web", "ps"]).succeeds();
                 assert!(host.monitor("web").is_some(), "nobody has adopted it");
@@ -171,8 +179,7 @@ fn a_container_that_ends_without_a_monitor_is_cleared_up_and_its_end_is_an_event
         let process = spawn(host, "exec sleep 1000");
         let init = host.json(["inspect", "web"]);
         assert_eq!(init["status"], "running");
-        kill_monitor(host, "web");
-        eventually("it is gone", || host.monitor("web").is_none().then_some(()));
+        end_monitor(host, "web");
         let init = fs::read_to_string(host.paths().container_run(&"web".parse().unwrap()).join("start.json")).unwrap();
         let init: serde_json::Value = serde_json::from_str(&init).unwrap();
         kill_process(Pid::from_raw(init["init"]["pid"].as_i64().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
