@@ -9,15 +9,15 @@ TRIPLE     := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Packages by what needs them; `a|b` is the first of the two that the distribution has.
-BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev
-RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils
+BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev libzmq3-dev
+RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
 TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-bench rust build agent install uninstall check fmt clippy unit doc test demo bench fuzz clean
+.PHONY: help deps deps-bench rust build agent zmq-proxy install uninstall check fmt clippy unit doc test demo bench fuzz clean
 
 help: ## List what there is
 	@echo 'usage: make TARGET'
@@ -61,7 +61,7 @@ endef
 rust:
 	@command -v $(CARGO) >/dev/null || { echo 'make: no cargo: install a Rust toolchain, 1.88 or newer (rustup)' >&2; exit 1; }
 
-build: rust agent ## Build appc, appc-monitor and the static appc-agent, in release mode
+build: rust agent zmq-proxy ## Build appc, appc-monitor, appc-zmq-proxy and the static appc-agent, in release mode
 	$(CARGO) build --release --locked -p appcontainers-cli -p appcontainers-monitor
 
 # The agent's flags are its own, and so is its target directory: in a common one each build would undo the other.
@@ -72,12 +72,20 @@ agent: rust
 	mkdir -p $(BIN)
 	install -m 0711 $(TARGET_DIR)/agent/$(TRIPLE)/release/appc-agent $(BIN)/appc-agent
 
+# Its libzmq is the distribution's, as the configuration in its directory says; in a common target directory each build
+# would undo the other.
+zmq-proxy: rust
+	cd appcontainers-zmq-proxy && $(CARGO) build --release --locked --target-dir $(TARGET_DIR)/zmq-proxy
+	mkdir -p $(BIN)
+	install -m 0755 $(TARGET_DIR)/zmq-proxy/release/appc-zmq-proxy $(BIN)/appc-zmq-proxy
+
 install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
-	@for program in appc appc-monitor appc-agent; do \
+	@for program in appc appc-monitor appc-zmq-proxy appc-agent; do \
 		[ -x $(BIN)/$$program ] || { echo "make install: $(BIN)/$$program is not there: make build" >&2; exit 1; }; done
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/appcontainers
 	install -m 0755 $(BIN)/appc $(DESTDIR)$(PREFIX)/bin/appc
 	install -m 0755 $(BIN)/appc-monitor $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-monitor
+	install -m 0755 $(BIN)/appc-zmq-proxy $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-zmq-proxy
 	install -m 0711 $(BIN)/appc-agent $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-agent
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -98,15 +106,19 @@ check: fmt clippy unit doc ## Format, lints, unit and property tests, docs; warn
 
 fmt: rust
 	$(CARGO) fmt --all -- --check
+	cd appcontainers-zmq-proxy && $(CARGO) fmt -- --check
 
 clippy: rust
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd appcontainers-zmq-proxy && $(CARGO) clippy --locked --all-targets --target-dir $(TARGET_DIR)/zmq-proxy -- -D warnings
 
 unit: rust
 	$(CARGO) test --locked --workspace --exclude appcontainers-tests
+	cd appcontainers-zmq-proxy && $(CARGO) test --locked --target-dir $(TARGET_DIR)/zmq-proxy
 
 doc: rust
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	cd appcontainers-zmq-proxy && RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --target-dir $(TARGET_DIR)/zmq-proxy
 
 test: ## Install what is missing, build, and run everything; needs root
 	$(MAKE) deps

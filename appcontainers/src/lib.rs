@@ -24,6 +24,7 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 pub mod stats;
+mod zmq_proxy;
 
 pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
@@ -49,3 +50,4 @@ pub use service::{
 };
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;
+pub use zmq_proxy::{InvalidEndpoint, TcpEndpoint, ZmqProxyOptions};

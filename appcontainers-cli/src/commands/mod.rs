@@ -39,6 +39,8 @@ mod tail;
 mod top;
 mod values;
 mod wait;
+mod zmq_key;
+mod zmq_proxy;
 
 use clap::Subcommand;
 
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     Stats(stats::Args),
     Top(top::Args),
     Events(events::Args),
+    ZmqProxy(zmq_proxy::Args),
+    ZmqKey(zmq_key::Args),
     Diff(diff::Args),
     Rename(rename::Args),
     Rm(rm::Args),
@@ -134,6 +138,8 @@ impl Command {
             Command::Stats(args) => args.execute(context),
             Command::Top(args) => args.execute(context),
             Command::Events(args) => args.execute(context),
+            Command::ZmqProxy(args) => args.execute(context),
+            Command::ZmqKey(args) => args.execute(context),
             Command::Diff(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),

@@ -26,6 +26,11 @@ pub fn agent() -> Result<PathBuf, ProgramMissing> {
     find("appc-agent")
 }
 
+/// The file of the proxy for other machines.
+pub(crate) fn zmq_proxy() -> Result<PathBuf, ProgramMissing> {
+    find("appc-zmq-proxy")
+}
+
 /// In `APPC_LIBEXEC`, beside this program, in `libexec/appcontainers` beside its `bin`, then where packages put it.
 fn find(name: &'static str) -> Result<PathBuf, ProgramMissing> {
     let mut directories: Vec<PathBuf> = env::var_os("APPC_LIBEXEC").map(PathBuf::from).into_iter().collect();
