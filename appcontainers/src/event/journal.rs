@@ -101,6 +101,9 @@ pub(super) fn append_within(paths: &Paths, event: &NewEvent<'_>, limits: &Limits
     let end = segment::end(&file, &path, first)?;
     cut_tail(&file, &path, end.bytes)?;
     let event = event.numbered(end.number + 1);
+    if !segment::is_number(event.number) {
+        return Err(EventError::Damaged { path, offset: end.bytes });
+    }
     let line = line(&event)?;
     if end.bytes > 0 && end.bytes + line.len() as u64 > limits.segment_bytes {
         // Or a power cut could take the end of this one and leave the next: a hole.

@@ -211,7 +211,8 @@ impl Segment {
         }
         let rest = &self.lines[self.taken..];
         let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
-        let event = serde_json::from_slice::<Event>(&rest[..length]).ok().filter(|event| event.number == self.next);
+        let event = serde_json::from_slice::<Event>(&rest[..length]).ok();
+        let event = event.filter(|event| event.number == self.next && segment::is_number(event.number));
         let event = event.ok_or_else(|| EventError::Damaged { path: self.path.clone(), offset: self.offset })?;
         self.taken += length;
         self.offset += length as u64;

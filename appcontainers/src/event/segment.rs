@@ -31,6 +31,11 @@ pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("{first:020}.jsonl"))
 }
 
+/// Whether an event can have this number: they are counted from 1, and behind each there is room for another.
+pub(super) fn is_number(number: u64) -> bool {
+    (1..u64::MAX).contains(&number)
+}
+
 /// The numbers with which the segments begin, in order; none where there is no journal.
 pub(super) fn list(directory: &Path) -> Result<Vec<u64>, EventError> {
     let failed = |source| EventError::Journal { action: "list", path: directory.to_owned(), source };
@@ -42,7 +47,8 @@ pub(super) fn list(directory: &Path) -> Result<Vec<u64>, EventError> {
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
-        firsts.extend(number.filter(|number| number.len() == 20).and_then(|number| number.parse::<u64>().ok()));
+        let number = number.filter(|number| number.len() == 20).and_then(|number| number.parse().ok());
+        firsts.extend(number.filter(|number| is_number(*number)));
     }
     firsts.sort_unstable();
     Ok(firsts)
@@ -78,7 +84,7 @@ fn number(line: &[u8]) -> Option<u64> {
     struct Number {
         number: u64,
     }
-    serde_json::from_slice::<Number>(line).ok().map(|line| line.number)
+    serde_json::from_slice::<Number>(line).ok().map(|line| line.number).filter(|number| is_number(*number))
 }
 
 #[cfg(test)]

@@ -245,3 +245,25 @@ fn a_writer_that_was_stopped_in_the_middle_does_not_stop_the_others_for_ever() {
     let error = append_within(&paths, &NewEvent::new(&name("web"), "start"), &limits).unwrap_err();
     assert!(matches!(error, EventError::Lock(_)), "{error}");
 }
+
+#[test]
+fn a_journal_that_has_come_to_the_last_number_is_damaged() {
+    for number in [u64::MAX, u64::MAX - 1, 0] {
+        let (_place, paths) = place();
+        append_one(&paths, "start");
+        let line = fs::read_to_string(first_segment(&paths)).unwrap();
+        fs::remove_file(first_segment(&paths)).unwrap();
+        let line = line.replace("\"number\":1,", &format!("\"number\":{number},"));
+        fs::write(segment::path(&paths.events(), number), &line).unwrap();
+        // One that can't be a segment's number is none's.
+        let is_segment = number == u64::MAX - 1;
+        let expected = if is_segment { vec![number] } else { Vec::new() };
+        assert_eq!(numbers(&paths, Since::Oldest), expected);
+        assert_eq!(
+            Events::open(&paths, Since::Oldest).unwrap().number(),
+            expected.first().map_or(0, |first| first - 1)
+        );
+        let appended = append(&paths, &NewEvent::new(&name("web"), "die"));
+        assert_eq!(matches!(appended, Err(EventError::Damaged { .. })), is_segment, "{appended:?}");
+    }
+}

@@ -81,7 +81,7 @@ impl ForegroundReader {
         }];
         let is_news = header.process == self.process && header.offset >= *read;
         if is_news {
-            *read = header.offset + u64::from(header.length);
+            *read = header.offset.saturating_add(header.length.into());
         }
         is_news
     }

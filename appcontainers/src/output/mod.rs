@@ -92,6 +92,9 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogE
     move |source| LogError::Io { action, path: path.to_owned(), source }
 }
 
+/// No log is longer: sums of a position and a file's length don't overflow.
+const MOST_BYTES: u64 = i64::MAX as u64;
+
 fn segment_name(position: u64) -> String {
     format!("{position:016x}.seg")
 }
@@ -103,9 +106,8 @@ fn segments(directory: &Path) -> Result<Vec<u64>, LogError> {
     for entry in entries {
         let name = entry.map_err(io_error("list", directory))?.file_name();
         let position = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-        if let Some(position) = position.and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
-            positions.push(position);
-        }
+        let position = position.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        positions.extend(position.filter(|position| *position <= MOST_BYTES));
     }
     positions.sort_unstable();
     Ok(positions)

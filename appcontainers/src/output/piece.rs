@@ -83,7 +83,7 @@ fn collect(reader: &mut LogReader, query: &PieceQuery, from: u64, end: u64) -> R
             break;
         };
         let behind = std::mem::replace(&mut piece.next, reader.position());
-        let wanted = piece.offset + piece.bytes.len() as u64;
+        let wanted = piece.offset.saturating_add(piece.bytes.len() as u64);
         let is_wanted = (header.process, header.stream) == (query.process, query.stream);
         if !is_wanted || header.offset.saturating_add(header.length.into()) <= wanted {
             continue;
@@ -246,5 +246,19 @@ mod tests {
             writer.append(&RecordHeader { offset: round * 65536, ..header }, &[0; 65536]).unwrap();
         }
         assert_is(&writer.piece(&query(MIB)).unwrap(), MIB, MIB);
+    }
+
+    #[test]
+    fn a_piece_at_the_end_of_all_offsets_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::open(place.path()).unwrap();
+        let (process, stream, offset) = (ProcessId(2), Stream::Stdout, u64::MAX - 2);
+        for _ in 0..2 {
+            writer.append(&RecordHeader { process, stream, offset, time_ns: 0, length: 5 }, b"hello").unwrap();
+        }
+        // The log has all that it says it has.
+        assert!(writer.piece(&query(u64::MAX)).unwrap().is_last);
+        let piece = writer.piece(&query(offset)).unwrap();
+        assert_eq!((piece.offset, piece.bytes.as_slice(), piece.is_last), (offset, &b"hello"[..], true));
     }
 }

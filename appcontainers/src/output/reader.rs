@@ -146,7 +146,7 @@ impl LogReader {
                 (*start, &*file)
             }
         };
-        let most = end.map_or(usize::MAX, |end| (end - read_from) as usize);
+        let most = end.map_or(usize::MAX, |end| end.saturating_sub(read_from) as usize);
         let room = wanted.max(BUFFER_BYTES).min(most);
         let old = self.buffer.len();
         self.buffer.resize(old + room, 0);

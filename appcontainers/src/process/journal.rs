@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use appcontainers_wire::ProcessId;
 use jiff::Timestamp;
 
 use super::table::{End, Entry, ProcessRecord, ProcessTable};
@@ -61,7 +62,10 @@ fn replay(text: &[u8]) -> (ProcessTable, u64) {
         // A line that can't be read was cut off, or is of a later version: the rest is worth knowing all the same.
         if line.ends_with(b"\n") {
             whole += line.len() as u64;
-            match serde_json::from_slice(line) {
+            match serde_json::from_slice::<Entry>(line) {
+                Ok(entry) if entry.process() == ProcessId(u32::MAX) => {
+                    tracing::warn!("a process with the last number of all is passed over");
+                }
                 Ok(entry) => table.learn(entry),
                 Err(error) => tracing::warn!(%error, "an entry of a journal of processes is passed over"),
             }
@@ -154,7 +158,7 @@ impl ProcessJournal {
 
 #[cfg(test)]
 mod tests {
-    use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, RestartPolicy};
+    use appcontainers_wire::{ExitStatus, ProcessSpec, RestartPolicy};
 
     use super::{super::table::Role, *};
 
@@ -197,6 +201,20 @@ mod tests {
         let journal = ProcessJournal::begin(place.path()).unwrap();
         assert_eq!(journal.table().get(process).unwrap().ended.as_ref().unwrap().end, End::Lost);
         assert_eq!(read_processes(place.path()).unwrap(), *journal.table());
+    }
+
+    #[test]
+    fn a_process_with_the_last_number_of_all_is_passed_over_for_there_is_none_behind_it() {
+        let place = tempfile::tempdir().unwrap();
+        let mut journal = ProcessJournal::begin(place.path()).unwrap();
+        spawn(&mut journal);
+        drop(journal);
+        let path = journal_path(place.path());
+        let text = fs::read_to_string(&path).unwrap();
+        let last = text.replace("\"process\":1", &format!("\"process\":{}", u32::MAX));
+        fs::write(&path, format!("{text}{last}")).unwrap();
+        let mut journal = ProcessJournal::open(place.path()).unwrap();
+        assert_eq!(spawn(&mut journal), ProcessId(2));
     }
 
     #[test]

@@ -94,6 +94,18 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// Whose entry it is.
+    pub(super) fn process(&self) -> ProcessId {
+        match self {
+            Entry::Spawned { process, .. }
+            | Entry::Started { process, .. }
+            | Entry::EndWanted { process }
+            | Entry::Ended { process, .. } => *process,
+        }
+    }
+}
+
 /// One process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProcessRecord {
@@ -268,7 +280,7 @@ impl ProcessTable {
 
     /// The number that the next process gets.
     pub fn next_id(&self) -> ProcessId {
-        ProcessId(self.0.keys().next_back().map_or(1, |last| last.0 + 1))
+        ProcessId(self.0.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
     }
 }
 

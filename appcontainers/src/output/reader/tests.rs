@@ -209,3 +209,44 @@ proptest! {
         prop_assert_eq!(read_all(place.path(), 0, writer.position()), expected);
     }
 }
+
+#[test]
+fn a_record_at_the_end_of_all_offsets_is_read() {
+    let place = tempfile::tempdir().unwrap();
+    let mut writer = LogWriter::open(place.path()).unwrap();
+    let mut reader = ForegroundReader::open(place.path()).unwrap();
+    reader.begin(ProcessId(1), 0).unwrap();
+    writer.append(&header(u64::MAX - 2, 5), b"hello").unwrap();
+    assert_eq!(reader.next(Some(writer.position())).unwrap().unwrap().payload, b"hello");
+    assert_eq!(writer.offsets().get(ProcessId(1), Stream::Stdout), Some(u64::MAX));
+}
+
+#[test]
+fn a_file_that_is_named_by_a_position_that_no_log_has_is_no_segment() {
+    let place = tempfile::tempdir().unwrap();
+    let mut writer = LogWriter::open(place.path()).unwrap();
+    writer.append(&header(0, 5), b"hello").unwrap();
+    let end = writer.position();
+    drop(writer);
+    for position in [u64::MAX, u64::MAX - 40, 1 << 63] {
+        std::fs::write(place.path().join(segment_name(position)), header(0, 5).encode()).unwrap();
+    }
+    let mut writer = LogWriter::open(place.path()).unwrap();
+    assert_eq!(writer.position(), end);
+    writer.append(&header(5, 5), b"again").unwrap();
+    assert_eq!(read_all(place.path(), 0, writer.position()), b"helloagain");
+}
+
+#[test]
+fn a_record_that_goes_over_the_end_that_is_known_is_none() {
+    let place = tempfile::tempdir().unwrap();
+    let mut writer = LogWriter::open(place.path()).unwrap();
+    writer.append(&header(0, 5), b"hello").unwrap();
+    let damaged = RecordHeader { length: 1000, ..header(5, 0) }.encode();
+    let file = File::options().append(true).open(place.path().join(segment_name(0))).unwrap();
+    std::io::Write::write_all(&mut &file, &[&damaged[..], &[7; 500]].concat()).unwrap();
+    let mut reader = LogReader::open(place.path()).unwrap();
+    reader.next_whole().unwrap().unwrap();
+    // More than up to there was read already.
+    assert!(matches!(reader.next(reader.position() + 40), Err(LogError::NoRecord { .. })));
+}
