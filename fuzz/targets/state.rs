@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use appcontainers::{
     ContainerName, Paths,
-    network::{Reservations, ReservationStore},
+    network::{ReservationStore, Reservations},
     record::ContainerRecord,
     runtime::StartRecord,
     state::{Durability, HostLock},
