@@ -31,8 +31,8 @@ const NEW_DIRECTORY: &str = "zmq.new";
 /// Messages that wait for one subscriber, at most; each has [`CHUNK_BYTES`] of output at most.
 const MOST_WAITING: i32 = 64;
 
-/// Answers of a megabyte at most that wait for one client.
-const MOST_ANSWERS_WAITING: i32 = 4;
+/// Answers of a megabyte at most that wait for one client. libzmq may count half as many as are taken already.
+const MOST_ANSWERS_WAITING: i32 = 8;
 
 /// The longest topic that somebody subscribes to, and the longest frame of a request.
 const MOST_FRAME_BYTES: i64 = 4096;
@@ -199,8 +199,10 @@ impl Publisher {
     }
 
     fn send(&mut self, frames: [&[u8]; 3]) -> zmq::Result<()> {
-        self.look_for.subscriptions = true;
-        self.output.send_multipart(frames, zmq::DONTWAIT)
+        self.output.send_multipart(frames, zmq::DONTWAIT)?;
+        // To send alone, libzmq seldom looks at what subscribers have taken, and takes them for slow.
+        self.look_for.subscriptions |= self.output.get_events()?.contains(zmq::POLLIN);
+        Ok(())
     }
 
     /// The next request, if one is due or `told`.
@@ -221,6 +223,8 @@ impl Publisher {
 
     /// Answers. Who is gone, or does not take its answers, gets none.
     pub(crate) fn answer(&self, asked: Asked, header: Vec<u8>, payload: Vec<u8>) -> zmq::Result<()> {
+        // To send alone, libzmq seldom looks at what clients have taken, and would drop an answer to one that waits for it.
+        self.requests.get_events()?;
         let frames = asked.envelope.into_iter().chain([header, payload]);
         match self.requests.send_multipart(frames, zmq::DONTWAIT) {
             Err(zmq::Error::EAGAIN | zmq::Error::EHOSTUNREACH) => Ok(()),
