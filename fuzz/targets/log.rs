@@ -15,12 +15,6 @@ fn segment(directory: &Path, position: u64, bytes: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-<<<<<<< HEAD
-    let Some((position, bytes)) = data.split_first_chunk().map(|(first, rest)| (u64::from_le_bytes(*first), rest)) else {
-        return;
-    };
-    let Some((cut, bytes)) = bytes.split_first_chunk().map(|(two, rest)| (u16::from_le_bytes(*two), rest)) else { return };
-=======
     let Some((position, bytes)) = data.split_first_chunk().map(|(first, rest)| (u64::from_le_bytes(*first), rest))
     else {
         return;
@@ -28,7 +22,6 @@ fuzz_target!(|data: &[u8]| {
     let Some((cut, bytes)) = bytes.split_first_chunk().map(|(two, rest)| (u16::from_le_bytes(*two), rest)) else {
         return;
     };
->>>>>>> hostile
     let place = tempfile::tempdir().expect("a directory");
     let log = place.path();
     let (first, second) = bytes.split_at(usize::from(cut).min(bytes.len()));

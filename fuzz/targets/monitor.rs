@@ -117,12 +117,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(!bytes.is_empty() && bytes.iter().all(|byte| usize::from(*byte) >= bytes.len()));
     }
     let files = rig.files();
-<<<<<<< HEAD
-    assert!(files.iter().all(|name| ["a", "log", "processes.jsonl", "log/0000000000000000.seg"].contains(&&**name)), "{files:?}");
-=======
     assert!(
         files.iter().all(|name| ["a", "log", "processes.jsonl", "log/0000000000000000.seg"].contains(&&**name)),
         "{files:?}"
     );
->>>>>>> hostile
 });

@@ -259,14 +259,10 @@ fn a_journal_that_has_come_to_the_last_number_is_damaged() {
         let is_segment = number == u64::MAX - 1;
         let expected = if is_segment { vec![number] } else { Vec::new() };
         assert_eq!(numbers(&paths, Since::Oldest), expected);
-<<<<<<< HEAD
-        assert_eq!(Events::open(&paths, Since::Oldest).unwrap().number(), expected.first().map_or(0, |first| first - 1));
-=======
         assert_eq!(
             Events::open(&paths, Since::Oldest).unwrap().number(),
             expected.first().map_or(0, |first| first - 1)
         );
->>>>>>> hostile
         let appended = append(&paths, &NewEvent::new(&name("web"), "die"));
         assert_eq!(matches!(appended, Err(EventError::Damaged { .. })), is_segment, "{appended:?}");
     }
