@@ -1,5 +1,5 @@
-//! What the agent and the monitor say to each other, over `ipc://` (DEALER in the agent, ROUTER in
-//! the monitor).
+//! What the agent and the monitor say to each other, over `ipc://` (a DEALER of libzmq's in the agent; the monitor speaks
+//! ZMTP as a ROUTER does).
 //!
 //! ```text
 //! agent                                monitor
