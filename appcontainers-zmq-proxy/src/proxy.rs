@@ -21,8 +21,8 @@ use crate::{
 /// Messages that wait for one client, or from all containers, at most.
 const MOST_WAITING: i32 = 64;
 
-/// Answers that wait for one client at most.
-const MOST_ANSWERS_WAITING: i32 = 4;
+/// Answers that wait for one client at most. libzmq may count half as many as are taken already.
+const MOST_ANSWERS_WAITING: i32 = 8;
 
 /// The longest frame that a client may send.
 const MOST_FRAME_BYTES: i64 = 4096;
@@ -32,6 +32,10 @@ const MOST_FRAMES: usize = 14;
 
 /// While a container's monitor is not there, it is looked for less and less often, up to this, in milliseconds.
 const MOST_RECONNECT_PAUSE: i32 = 2000;
+
+/// How long a request may be on its way to a container that has gone, in milliseconds. Not for ever, and not zero: libzmq
+/// (4.3, `session_base.cpp`) aborts when a socket is closed so and its peer goes that has got a part of a message.
+const LINGER: i32 = 1000;
 
 /// Before the kernel asks a client that is silent whether it is still there, in seconds.
 const KEEPALIVE_IDLE: i32 = 60;
@@ -174,7 +178,8 @@ impl Proxy {
         if link.is_none() {
             let socket = self.context.socket(zmq::DEALER)?;
             socket.set_sndhwm(MOST_WAITING)?;
-            socket.set_rcvhwm(MOST_ANSWERS_WAITING)?;
+            socket.set_rcvhwm(MOST_WAITING)?;
+            socket.set_linger(LINGER)?;
             socket.set_reconnect_ivl_max(MOST_RECONNECT_PAUSE)?;
             socket.connect(&endpoint(name, "request"))?;
             *link = Some(socket);
@@ -219,6 +224,8 @@ fn receive(socket: &zmq::Socket) -> zmq::Result<Option<Vec<Vec<u8>>>> {
 
 /// Whether there was room.
 fn send(socket: &zmq::Socket, frames: &[Vec<u8>]) -> zmq::Result<bool> {
+    // To send alone, libzmq seldom looks at what its peers have taken, and takes them for slow.
+    socket.get_events()?;
     loop {
         match socket.send_multipart(frames, zmq::DONTWAIT) {
             Ok(()) => return Ok(true),
