@@ -95,12 +95,14 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     };
     let ended = events.run();
     if let Err(error) = &ended {
-        events.monitor.fail(&format!("{error:#}"));
+        let why = format!("{error:#}");
+        events.monitor.fail(&why);
         if is_adopted && !events.monitor.is_ready() {
             // It was not understood, and is left as it was found: it can be stopped.
             events.farewell();
             return ended;
         }
+        events.monitor.note_failure(&why);
         // A container that nobody listens to must not go on as if it were watched.
         let _ = pidfd_send_signal(&running.start.init, Signal::KILL);
     }

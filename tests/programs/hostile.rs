@@ -16,6 +16,7 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match (&words[..], option_env!("HOSTILITY")) {
         ([], Some("endless-message")) => send_an_endless_message(),
+        ([], Some("endless-message-later")) => answer_a_spawn_with_an_endless_message(),
         ([], Some("takes-no-answer")) => ask_and_take_no_answer(),
         ([], Some("many-connections")) => connect_without_end(),
         (["strangers", count], _) => be_strangers(count.parse().expect("a number")),
@@ -64,9 +65,26 @@ fn hello() -> Vec<u8> {
     [frame(1, br#"{"type":"hello","wire":1,"version":"0"}"#), frame(0, b"")].concat()
 }
 
+fn answer_a_spawn_with_an_endless_message() {
+    let mut stream = connect();
+    let _ = stream.write_all(&[opening(&[]), hello()].concat());
+    let (mut said, mut bytes) = (Vec::<u8>::new(), [0_u8; 4096]);
+    while !said.windows(7).any(|word| word == b"\"spawn\"") {
+        match stream.read(&mut bytes) {
+            Ok(read @ 1..) => said.extend(&bytes[..read]),
+            _ => rest(),
+        }
+    }
+    go_on_without_end(stream)
+}
+
 fn send_an_endless_message() {
     let mut stream = connect();
     let _ = stream.write_all(&opening(&[]));
+    go_on_without_end(stream)
+}
+
+fn go_on_without_end(mut stream: UnixStream) {
     let part = frame(1, &vec![b' '; 1_000_000]);
     while stream.write_all(&part).is_ok() {}
     rest()

@@ -78,6 +78,23 @@ fn an_endless_message_of_pid_1_ends_the_container_and_the_monitor_stays_small() 
 }
 
 #[test]
+fn a_container_that_ran_is_ended_by_the_nonsense_of_its_pid_1_and_whoever_waits_hears_why() {
+    in_sandbox(|host| {
+        host.provision("web");
+        let mut command = appc_with(host, &hostile_program(host, "endless-message-later"));
+        command.args(["start", "web"]);
+        host.start_command(command, LIMIT).wait().succeeds();
+        host.in_container("web", ["true"]).refuses(125, &["a message of more than two frames"]);
+        let events = || host.appc(["events", "--json"]).succeeds();
+        eventually("its end is an event", || events().contains("\"die\"").then_some(()));
+        let failed: Vec<_> = events().lines().filter(|line| line.contains("\"fail\"")).map(str::to_owned).collect();
+        assert!(matches!(&failed[..], [why] if why.contains("a message of more than two frames")), "{failed:?}");
+        assert_eq!(host.inspect("web")["status"], "stopped");
+        assert_eq!(host.in_container("web", ["echo", "fine"]).succeeds(), "fine");
+    });
+}
+
+#[test]
 fn a_pid_1_that_takes_no_answer_is_not_listened_to_and_is_stopped_all_the_same() {
     in_sandbox(|host| {
         host.provision("web");

@@ -2,10 +2,13 @@
 
 use std::io::{self, Read};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Error, anyhow, ensure};
 use appcontainers_wire::{MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, agent::FromAgent, decode};
 
-use super::zmtp::{GREETING_BYTES, Head, MAX_COMMAND_BYTES, check_greeting, check_ready};
+use super::{
+    quoted,
+    zmtp::{GREETING_BYTES, Head, MAX_COMMAND_BYTES, check_greeting, check_ready},
+};
 
 /// How much is read at once, in bytes; more than a socket holds.
 const READ_BYTES: usize = 256 * 1024;
@@ -61,7 +64,11 @@ impl Inbox {
         if end > self.end {
             return Ok(None);
         }
-        let message = decode(&self.buffer[header_at..payload_head_at]).context("the agent sent what is no message")?;
+        let message = decode(&self.buffer[header_at..payload_head_at])
+            // It has the agent's own words in it.
+            .map_err(|error| {
+                anyhow!("the agent sent what is no message: {}", quoted(&format!("{:#}", Error::new(error))))
+            })?;
         self.start = end;
         Ok(Some((message, &self.buffer[payload_at..end])))
     }
@@ -156,6 +163,10 @@ mod tests {
             ([frame(1, &header), frame(0, &long)].concat(), "1048577 bytes"),
             ([frame(1, b"{}"), frame(0, b"")].concat(), "no message"),
             ([frame(1, &[b'['; 100_000]), frame(0, b"")].concat(), "no message"),
+            (
+                [frame(1, &[b"{\"type\":\"\\u001b", &long[1000..], b"\"}"].concat()), frame(0, b"")].concat(),
+                "variant `\u{fffd}",
+            ),
             (frame(8, b""), "flags 0x0a"),
             (vec![3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "18446744073709551615 bytes"),
         ] {
@@ -163,6 +174,7 @@ mod tests {
             let (messages, error) = read(&bytes, 10_000);
             let error = error.unwrap_or_default();
             assert!(error.contains(named), "{named}: {error}");
+            assert!(error.len() < 500 && !error.contains(char::is_control), "{error:?}");
             assert_eq!(messages, [(output(0), b"a".to_vec())]);
         }
     }

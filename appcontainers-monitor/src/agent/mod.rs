@@ -12,3 +12,12 @@ mod zmtp;
 
 pub use inbox::Inbox;
 pub use link::AgentLink;
+
+/// The most characters of an agent's words that go into a message of ours.
+const MOST_QUOTED: usize = 200;
+
+/// An agent's words, fit for an error: one short line, which does nothing to a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(MOST_QUOTED).map(printable).collect()
+}

@@ -62,6 +62,15 @@ impl Announcer {
         }
     }
 
+    /// Tells that the container can't go on.
+    pub(super) fn fail(&mut self, why: &str) {
+        let details = Map::from_iter([("error".to_owned(), why.into())]);
+        match event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, "fail") }) {
+            Ok(event) => self.publish_event(&event),
+            Err(error) => tracing::warn!("an event was not written: {:#}", anyhow::Error::new(error)),
+        }
+    }
+
     fn publish_event(&mut self, event: &Event) {
         self.publish(|publisher| publisher.event(event));
     }

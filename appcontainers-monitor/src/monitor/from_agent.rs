@@ -5,7 +5,7 @@ use appcontainers::{output::RecordHeader, process::Role};
 use appcontainers_wire::{ProcessId, WIRE_VERSION, agent::FromAgent, client::ToClient};
 
 use super::{Monitor, Phase, processes::Request};
-use crate::agent::Inbox;
+use crate::agent::{Inbox, quoted};
 
 impl Monitor {
     /// Hears what the agent has to say by now; whether there may be more at once. An error ends the container's session: its
@@ -41,7 +41,7 @@ impl Monitor {
 
     fn welcome(&mut self, wire: u32, version: &str) -> anyhow::Result<()> {
         if wire != WIRE_VERSION {
-            let version: String = version.escape_debug().take(40).collect();
+            let version = quoted(version);
             bail!(
                 "the container's agent ({version}) speaks version {wire} of the wire and this monitor {WIRE_VERSION}; \
                  restart the container"

@@ -264,6 +264,12 @@ impl Monitor {
         }
     }
 
+    /// The container can't go on and is ended: that stays known.
+    pub(crate) fn note_failure(&mut self, why: &str) {
+        self.announce();
+        self.announcer.fail(why);
+    }
+
     /// The start failed, or the container can't go on: says so to every client.
     pub(crate) fn fail(&mut self, why: &str) {
         for client in self.clients.values_mut() {

@@ -15,6 +15,7 @@ use appcontainers_wire::{
 use jiff::Timestamp;
 
 use super::{Monitor, Phase, direct::DirectOutput};
+use crate::agent::quoted;
 
 /// Between HUP and KILL for a command whose client is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
@@ -197,7 +198,7 @@ impl Monitor {
         if self.phase == Phase::Starting
             && self.processes.get(&process).is_some_and(|state| state.role == Role::Startup && !state.is_adopted)
         {
-            bail!("a startup command cannot be run: {failure}");
+            bail!("a startup command cannot be run: {}", quoted(&failure.to_string()));
         }
         let Some(state) = self.processes.get(&process).filter(|state| !state.ended) else {
             return self.agent.send(&ToAgent::Noted { process }, &[]);
