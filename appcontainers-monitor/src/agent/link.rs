@@ -128,21 +128,25 @@ impl AgentLink {
 
     /// Reads what has come into the inbox, whose messages were all taken; whether there may be more to read at once.
     pub fn receive(&mut self, inbox: &mut Inbox) -> anyhow::Result<bool> {
-        self.accept();
         loop {
             let Some(connection) = &mut self.connection else {
+                self.accept();
                 let Some(stream) = self.waiting.pop_front() else { return Ok(false) };
                 self.connection = Some(Connection::new(stream));
                 *inbox = Inbox::default();
                 continue;
             };
             if connection.is_overfull() {
+                self.accept();
                 return Ok(false);
             }
             match inbox.read_from(&mut connection.stream) {
                 Ok(0) => self.connection = None,
                 Ok(_) => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept();
+                    return Ok(false);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.connection = None,
                 Err(error) => return Err(error).context("cannot receive from the agent"),
@@ -150,6 +154,7 @@ impl AgentLink {
         }
     }
 
+    /// Looks at whoever has connected: when nothing of the agent's is left to read.
     fn accept(&mut self) {
         if self.init.is_none() || self.accept_after.is_some() {
             return;

@@ -24,6 +24,7 @@
 //! drops; a watcher's ([`LogReader`]) holds up nothing, and may find that the oldest is gone.
 
 mod foreground;
+mod freeing;
 pub(crate) mod gone;
 mod held;
 mod offsets;

@@ -10,8 +10,8 @@ use appcontainers_wire::{ProcessId, Stream};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    DEFAULT_LOG_BYTES, LOG_ITSELF, LogError, LogReader, Record, RecordHeader, SEGMENT_BYTES, StreamOffsets, gone, held,
-    io_error, segment_name, segments,
+    DEFAULT_LOG_BYTES, LOG_ITSELF, LogError, LogReader, Record, RecordHeader, SEGMENT_BYTES, StreamOffsets,
+    freeing::Freeing, gone, held, io_error, segment_name, segments,
 };
 
 /// How much of a segment is read at once when a log is opened, in bytes.
@@ -40,6 +40,7 @@ pub struct LogWriter {
     kept_from: Vec<u64>,
     limit_bytes: u64,
     offsets: StreamOffsets,
+    freeing: Freeing,
 }
 
 impl LogWriter {
@@ -88,6 +89,7 @@ impl LogWriter {
             kept_from,
             limit_bytes,
             offsets,
+            freeing: Freeing::default(),
         };
         writer.seek_to_end(&path)?;
         Ok(writer)
@@ -166,17 +168,16 @@ impl LogWriter {
                 break;
             }
             let path = self.segment_path(oldest);
-            if oldest < self.opened_at {
-                let segment = File::open(&path).map_err(io_error("open", &path))?;
-                if flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
-                    break;
-                }
+            let segment = File::open(&path).map_err(io_error("open", &path))?;
+            if oldest < self.opened_at && flock(&segment, FlockOperation::NonBlockingLockExclusive).is_err() {
+                break;
             }
             for NeededBy { process, position } in needed.iter().filter(|needed| needed.position < next) {
                 held::hold(&self.path(), *process, *position, (oldest, next)).map_err(io_error("copy from", &path))?;
             }
             std::fs::remove_file(&path).map_err(io_error("drop a segment of", &path))?;
             self.kept_from.remove(0);
+            self.freeing.free(segment);
         }
         Ok(())
     }
