@@ -108,6 +108,12 @@ pub enum Error {
         /// The container.
         name: ContainerName,
     },
+    /// What is to be started when the host boots is gone then.
+    #[error("container {name} is ephemeral: it is gone when the host boots; load its image without --ephemeral")]
+    EphemeralAutostart {
+        /// The container.
+        name: ContainerName,
+    },
     /// No image has this name.
     #[error("there is no image {name} in the store; `appc image ls` lists them, `appc load-image FILE.aimg` adds one")]
     UnknownImage {

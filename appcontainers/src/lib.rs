@@ -42,11 +42,11 @@ pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
 pub use process::{Command, RunStreams, Terminal};
 pub use progress::{NoProgress, Progress};
-pub use record::OverlayKind;
+pub use record::{Init, OverlayKind};
 pub use runtime::{Status, prewarm};
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, ProvisionOptions, Service, UsagePart,
-    setup_service,
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, Outcome, ProvisionOptions, Service,
+    UsagePart, setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;

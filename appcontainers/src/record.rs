@@ -21,6 +21,25 @@ pub enum OverlayKind {
     Tmp,
 }
 
+/// What process 1 of a container is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// The agent.
+    #[default]
+    App,
+    /// The image's own `/sbin/init`, with the agent beside it. It may do what an operating system's services need: mount, make
+    /// namespaces, and all that its user namespace holds back from the host. Said on the host alone, never by an image.
+    System,
+}
+
+impl Init {
+    /// Whether it is the agent.
+    pub fn is_app(&self) -> bool {
+        *self == Init::App
+    }
+}
+
 /// A container's configuration. What it holds exclusively stands in its reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerRecord {
@@ -46,6 +65,12 @@ pub struct ContainerRecord {
     /// Whether an ephemeral container outlives its next stop: a restart is under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survives_stop: bool,
+    /// Whether it is started when the host boots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub autostart: bool,
+    /// Its process 1.
+    #[serde(default, skip_serializing_if = "Init::is_app")]
+    pub init: Init,
     /// How its program is run.
     pub config: ImageConfig,
 }

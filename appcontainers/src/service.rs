@@ -1,5 +1,6 @@
 //! The way in: one installation's images and containers.
 
+mod boot;
 mod containers;
 mod df;
 mod events;
@@ -18,12 +19,14 @@ use crate::{
     doctor::{self, Check},
     image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
+    record::Init,
     session,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
     state::ContainerLock,
 };
 
+pub use boot::Outcome;
 pub use containers::ListedContainer;
 pub use df::{DiskUsage, UsagePart};
 pub use gc::Garbage;
@@ -48,6 +51,10 @@ pub struct ProvisionOptions {
     pub hostname: Option<Hostname>,
     /// Without a user namespace: the container's root is the host's root, held back by capabilities alone.
     pub privileged: bool,
+    /// It is started when the host boots ([`Service::start_all_marked`]).
+    pub autostart: bool,
+    /// What its process 1 is.
+    pub init: Init,
 }
 
 /// How to make a container from an image.
@@ -57,6 +64,8 @@ pub struct LoadOptions {
     pub ephemeral: bool,
     /// The container's name; made up if absent.
     pub name: Option<ContainerName>,
+    /// What its process 1 is.
+    pub init: Init,
 }
 
 /// Where an image is.
@@ -126,6 +135,8 @@ impl Service {
             hostname: options.hostname.as_ref(),
             privileged: options.privileged,
             overlay: OverlayKind::Raw,
+            autostart: options.autostart,
+            init: options.init,
             manifest: &manifest,
         };
         self.make(&new, Phase::Provision)
@@ -133,7 +144,7 @@ impl Service {
 
     /// Makes a container from an image, which is added to the store if it is a file.
     pub fn load_image(&self, source: impl Into<ImageSource>, ephemeral: bool) -> Result<Container, Error> {
-        self.load_image_with(&source.into(), &LoadOptions { ephemeral, name: None }, &NoProgress)
+        self.load_image_with(&source.into(), &LoadOptions { ephemeral, ..LoadOptions::default() }, &NoProgress)
     }
 
     /// As [`Service::load_image`], with more to choose.
@@ -154,6 +165,8 @@ impl Service {
             hostname: None,
             privileged: false,
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
+            autostart: false,
+            init: options.init,
             manifest: &manifest,
         };
         self.make(&new, Phase::Load)

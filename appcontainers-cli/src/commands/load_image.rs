@@ -1,6 +1,6 @@
 //! `appc load-image`
 
-use appcontainers::{ContainerName, ImageSource, LoadOptions};
+use appcontainers::{ContainerName, ImageSource, Init, LoadOptions};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::values;
@@ -26,11 +26,15 @@ pub(crate) struct Args {
     /// Name the container [default: a name that is free]
     #[arg(long)]
     name: Option<ContainerName>,
+    /// Its process 1: the agent, or the image's own /sbin/init, with the agent beside it
+    #[arg(long, value_name = "app|system", default_value = "app", value_parser = values::init)]
+    init: Init,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let options = LoadOptions { ephemeral: self.ephemeral, name: self.name };
-        context.announce(&context.service.load_image_with(&self.image, &options, &Bars::default())?)
+        let Self { image, ephemeral, name, init } = self;
+        let options = LoadOptions { ephemeral, name, init };
+        context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

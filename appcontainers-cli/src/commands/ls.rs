@@ -58,7 +58,7 @@ fn text(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use appcontainers::{Error, OverlayKind, Status, image::ImageConfig};
+    use appcontainers::{Error, Init, OverlayKind, Status, image::ImageConfig};
 
     use super::*;
 
@@ -75,6 +75,8 @@ mod tests {
             image: "busybox".parse().unwrap(),
             overlay: OverlayKind::Raw,
             privileged: false,
+            autostart: false,
+            init: Init::App,
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
             layers: Vec::new(),

@@ -1,6 +1,7 @@
 //! The commands, one a file: arguments, one library call, what is printed.
 
 mod attach;
+mod autostart;
 mod base;
 mod command_args;
 mod completions;
@@ -20,6 +21,7 @@ mod load_image;
 mod logs;
 mod ls;
 mod man;
+mod outcomes;
 mod provision;
 mod ps;
 mod put;
@@ -74,6 +76,7 @@ pub(crate) enum Command {
     Start(start::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Autostart(autostart::Args),
     Ls(ls::Args),
     Inspect(inspect::Args),
     Stats(stats::Args),
@@ -133,6 +136,7 @@ impl Command {
             Command::Start(args) => args.execute(context),
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
+            Command::Autostart(args) => args.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
             Command::Stats(args) => args.execute(context),

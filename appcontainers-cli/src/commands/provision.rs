@@ -1,7 +1,8 @@
 //! `appc provision`
 
-use appcontainers::{ContainerName, Hostname, ImageName, ProvisionOptions};
+use appcontainers::{ContainerName, Hostname, ImageName, Init, ProvisionOptions};
 
+use super::values;
 use crate::context::Context;
 
 /// Make a container from a base and print its name
@@ -13,7 +14,7 @@ use crate::context::Context;
 #[command(after_help = "\
 Examples:
   appc provision
-  appc provision --name web --base debian-12
+  appc provision --name web --base debian-12 --autostart
   name=$(appc provision)              the name alone is on standard output")]
 pub(crate) struct Args {
     /// Start from this base [default: busybox]
@@ -28,12 +29,18 @@ pub(crate) struct Args {
     /// Run without a user namespace: root in the container is root on this host
     #[arg(long)]
     privileged: bool,
+    /// Start it when the host boots (see 'appc autostart')
+    #[arg(long)]
+    autostart: bool,
+    /// Its process 1: the agent, or the base's own /sbin/init, with the agent beside it
+    #[arg(long, value_name = "app|system", default_value = "app", value_parser = values::init)]
+    init: Init,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { base, name, hostname, privileged } = self;
-        let options = ProvisionOptions { base, name, hostname, privileged };
+        let Self { base, name, hostname, privileged, autostart, init } = self;
+        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init };
         context.announce(&context.service.provision_with(&options)?)
     }
 }

@@ -82,7 +82,7 @@ impl Args {
 
     fn container(&self, image: Option<&ImageSource>, context: &Context) -> anyhow::Result<Container> {
         let Some(image) = image else { return context.container(None) };
-        let options = LoadOptions { ephemeral: self.rm, name: None };
+        let options = LoadOptions { ephemeral: self.rm, ..LoadOptions::default() };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;
         if !self.rm {
             context.make_current(&container)?;

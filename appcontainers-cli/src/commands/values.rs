@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr as _, time::Duration};
 
-use appcontainers::{ImageSource, event::Since};
+use appcontainers::{ImageSource, Init, event::Since};
 use ipnetwork::Ipv4Network;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
@@ -31,6 +31,24 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=MAX_SECONDS as f64).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("use seconds, 0.1 to {MAX_SECONDS}")),
+    }
+}
+
+/// A switch.
+pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("use on or off".to_owned()),
+    }
+}
+
+/// What a container's process 1 is.
+pub(super) fn init(text: &str) -> Result<Init, String> {
+    match text {
+        "app" => Ok(Init::App),
+        "system" => Ok(Init::System),
+        _ => Err("use app or system".to_owned()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     event,
     image::{BaseReference, Manifest},
     network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
-    record::{ContainerRecord, OverlayKind},
+    record::{ContainerRecord, Init, OverlayKind},
     runtime,
     skeleton::{self, Phase, SkeletonContext},
     state::{ContainerLock, HostLock, create_directory},
@@ -26,6 +26,8 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) hostname: Option<&'a Hostname>,
     pub(crate) privileged: bool,
     pub(crate) overlay: OverlayKind,
+    pub(crate) autostart: bool,
+    pub(crate) init: Init,
     pub(crate) manifest: &'a Manifest,
 }
 
@@ -131,6 +133,8 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         overlay: new.overlay,
         boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
+        autostart: new.autostart,
+        init: new.init,
         config: new.manifest.config.clone(),
     };
     record.store(paths)?;

@@ -10,7 +10,7 @@ use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
     network::{IdRange, MacAddress, ReservationError, Reservations},
-    record::{ContainerRecord, OverlayKind},
+    record::{ContainerRecord, Init, OverlayKind},
     runtime::{self, Status},
 };
 
@@ -37,6 +37,10 @@ pub struct ContainerDetails {
     pub overlay: OverlayKind,
     /// Whether its root is the host's root.
     pub privileged: bool,
+    /// Whether it is started when the host boots.
+    pub autostart: bool,
+    /// What its process 1 is.
+    pub init: Init,
     /// When it was made.
     pub created: Timestamp,
     /// How its program is run.
@@ -71,6 +75,8 @@ pub(crate) fn details(
         image: record.image.name,
         overlay: record.overlay,
         privileged: record.privileged,
+        autostart: record.autostart,
+        init: record.init,
         created: record.created,
         config: record.config,
         layers: record.layers,

@@ -2,6 +2,7 @@
 
 mod archive;
 mod attach;
+mod autostart;
 mod changes;
 mod create;
 mod details;

@@ -145,7 +145,7 @@ mod tests {
     use crate::{
         image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReserveOptions},
-        record::OverlayKind,
+        record::{Init, OverlayKind},
         setup,
         state::create_directory,
     };
@@ -180,6 +180,8 @@ mod tests {
             overlay: OverlayKind::Raw,
             boot: None,
             survives_stop: false,
+            autostart: false,
+            init: Init::App,
             config: ImageConfig::default(),
         };
         record.store_in(&paths, &old).unwrap();

@@ -7,7 +7,7 @@ use rustix::process::geteuid;
 use super::{Check, Verdict, check::chain};
 use crate::{
     program::{IP, NFT, Program},
-    runtime::programs,
+    runtime::{apparmor, programs},
 };
 
 /// Programs that only some commands need, and which.
@@ -76,15 +76,21 @@ pub(super) fn seccomp() -> Check {
 }
 
 pub(super) fn apparmor() -> Check {
-    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
-    if enabled.trim() == "Y" {
-        Check::fit("apparmor", "there")
-    } else {
-        Check::warning(
-            "apparmor",
-            "the kernel has none: containers are confined without it",
-            "boot with: apparmor=1 security=apparmor",
-        )
+    const NAME: &str = "apparmor";
+    if !apparmor::is_enabled() {
+        let mend = "boot with: apparmor=1 security=apparmor";
+        return Check::warning(NAME, "the kernel has none: containers are confined without it", mend);
+    }
+    match apparmor::is_loaded() {
+        Some(true) => Check::fit(NAME, format!("profile {}", apparmor::PROFILE)),
+        Some(false) => {
+            let detail = format!("the kernel has no profile {}, so no container starts", apparmor::PROFILE);
+            Check::unfit(NAME, detail, "install apparmor and liblxc-common, then run: appc setup")
+        }
+        None => {
+            let mend = "mount it: mount -t securityfs none /sys/kernel/security";
+            Check::warning(NAME, "/sys/kernel/security is not mounted: profiles cannot be seen", mend)
+        }
     }
 }
 

@@ -80,7 +80,9 @@ fn cgroups(paths: &Paths) -> Result<Vec<String>, LeftoversError> {
     let parent = cgroup::parent(paths);
     let mut names = BTreeSet::new();
     for directory in cgroup::directories(&parent) {
-        let children = list(&directory)?.into_iter().filter(|name| directory.join(name).is_dir());
+        // A start's has a name and an id; others are those of monitors.
+        let starts = list(&directory)?.into_iter().filter(|name| name.contains('.'));
+        let children = starts.filter(|name| directory.join(name).is_dir());
         names.extend(children.map(|name| format!("{parent}/{name}")));
     }
     names.retain(|name| !cgroup::processes(name).is_empty());
@@ -128,7 +130,7 @@ mod tests {
     use crate::{
         image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReservationStore, ReserveOptions},
-        record::OverlayKind,
+        record::{Init, OverlayKind},
         setup,
         state::{Durability, HostLock, create_directory},
     };
@@ -159,6 +161,8 @@ mod tests {
                 overlay: OverlayKind::Raw,
                 boot: None,
                 survives_stop: false,
+                autostart: false,
+                init: Init::App,
                 config: ImageConfig::default(),
             };
             record.store(&paths).unwrap();

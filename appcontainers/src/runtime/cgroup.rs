@@ -9,6 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::scope;
 use crate::Paths;
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -20,7 +21,8 @@ const WARM_FOR: Duration = Duration::from_millis(80);
 
 /// The cgroup that holds those of all starts of one installation.
 pub(crate) fn parent(paths: &Paths) -> String {
-    format!("appcontainers-{}", paths.tag())
+    let name = format!("appcontainers-{}", paths.tag());
+    if scope::is_managed() { scope::path(&name) } else { name }
 }
 
 /// The directories of cgroup `name` (relative to a hierarchy's root), where they exist.
@@ -75,7 +77,7 @@ impl Bases {
 }
 
 /// The root of the version 2 hierarchy, which a hybrid host has beside the others.
-fn unified() -> PathBuf {
+pub(super) fn unified() -> PathBuf {
     let hybrid = Path::new(MOUNT).join("unified");
     if hybrid.join("cgroup.procs").exists() { hybrid } else { PathBuf::from(MOUNT) }
 }
@@ -142,7 +144,7 @@ fn remove(name: &str) -> io::Result<()> {
 }
 
 /// Moves the calling process to the root of every hierarchy: out of cgroups that it is about to remove.
-pub(crate) fn leave() -> io::Result<()> {
+pub(super) fn leave() -> io::Result<()> {
     for root in hierarchies() {
         fs::write(root.join("cgroup.procs"), "0")?;
     }

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use super::{lxc_config::BadValue, programs::ProgramMissing};
-use crate::{ContainerName, image::Digest, process::ConnectionError, state::StateError};
+use crate::{ContainerName, image::Digest, process::ConnectionError, program::ProgramError, state::StateError};
 
 /// Why the runtime could not start or stop a container.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,14 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// systemd did not make the scope that containers run in.
+    #[error("systemd made no {unit} for containers: {said}")]
+    Scope {
+        /// The scope.
+        unit: String,
+        /// What `systemd-run` said.
+        said: String,
+    },
     /// liblxc could not start the container.
     #[error("liblxc: {said}")]
     Lxc {
@@ -122,6 +130,9 @@ pub enum RuntimeError {
     /// A program of ours is missing.
     #[error(transparent)]
     Program(#[from] ProgramMissing),
+    /// A program of the host's is missing.
+    #[error(transparent)]
+    HostProgram(#[from] ProgramError),
     /// A state file.
     #[error(transparent)]
     State(#[from] StateError),

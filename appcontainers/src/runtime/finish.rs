@@ -15,6 +15,7 @@ use super::{
     RuntimeError, StartMode, StartRecord, Status, boot, cgroup,
     error::host_error,
     rootfs::{is_mount_point_of_start, overlay_dir},
+    scope,
     start::start_cgroup,
     start_record::START_RECORD,
 };
@@ -85,7 +86,7 @@ fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
 /// What LXC's monitor has run when a container is gone: clears up after that start, then, when LXC's monitor has ended
 /// too, removes the start's cgroups.
 pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), RuntimeError> {
-    cgroup::leave().map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
+    scope::leave(paths).map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
     let lock = ContainerLock::acquire(paths, name)?;
     let finished = finish_start(paths, &lock, start_id);
     drop(lock);

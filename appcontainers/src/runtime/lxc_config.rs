@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::seccomp;
+use super::{apparmor, seccomp};
 use crate::{
     Hostname,
     network::{IdRange, MacAddress},
@@ -139,7 +139,7 @@ impl LxcConfig {
             lines.set("idmap", format_args!("u 0 {} {}", range.base(), range.count()));
             lines.set("idmap", format_args!("g 0 {} {}", range.base(), range.count()));
         }
-        lines.set("apparmor.profile", if self.apparmor { "generated" } else { "unconfined" });
+        lines.set("apparmor.profile", if self.apparmor { apparmor::PROFILE } else { "unconfined" });
         lines.set("seccomp.profile", self.seccomp_profile.display());
         lines.set("cap.keep", CAPABILITIES.join(" "));
         lines.set("no_new_privs", 1);

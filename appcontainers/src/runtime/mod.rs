@@ -1,5 +1,6 @@
 //! Starting a container and clearing up after it.
 
+pub(crate) mod apparmor;
 pub(crate) mod boot;
 pub(crate) mod cgroup;
 mod error;
@@ -9,6 +10,7 @@ mod layer_mount;
 mod lxc_config;
 pub mod programs;
 pub(crate) mod rootfs;
+pub(crate) mod scope;
 mod seccomp;
 mod start;
 mod start_files;

@@ -17,10 +17,10 @@ use rand::Rng;
 use rustix::process::{Resource, getrlimit};
 
 use super::{
-    ProcessIdentity, RuntimeError, StartMode, StartRecord, boot, cgroup,
+    ProcessIdentity, RuntimeError, StartMode, StartRecord, apparmor, boot, cgroup,
     error::host_error,
     lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
-    programs, rootfs, start_files,
+    programs, rootfs, scope, start_files,
 };
 use crate::{
     ContainerName, Paths,
@@ -80,6 +80,7 @@ pub fn begin(
     let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface, kept };
     record.store(paths, name)?;
 
+    scope::enter(paths)?;
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;
     let agent = show_agent(&directory)?;
     let sockets = directory.join(AGENT_SOCKET_DIR);
@@ -113,7 +114,7 @@ pub fn begin(
         log: log.clone(),
         post_stop: post_stop(paths, name, &record.id, own_program),
         nofile_hard_limit: nofile_hard_limit(),
-        apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')),
+        apparmor: apparmor::is_enabled(),
     };
     write_volatile(&config.seccomp_profile, &seccomp_policy())?;
     let config_path = directory.join("lxc.conf");

@@ -56,8 +56,8 @@ impl Service {
         Ok(garbage)
     }
 
-    /// Names under which anything of a container is left, that has no configuration.
-    fn collect_containers(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
+    /// Names under which anything of a container is there, sorted.
+    pub(super) fn names(&self) -> Result<Vec<ContainerName>, Error> {
         let mut names: HashSet<ContainerName> = HashSet::new();
         let reserved = match Reservations::read(&self.paths) {
             Ok(reservations) => reservations.list().iter().map(|reservation| reservation.name.clone()).collect(),
@@ -74,6 +74,14 @@ impl Service {
             let entries = entries(&directory)?.into_iter();
             names.extend(entries.filter_map(|path| path.file_name()?.to_str()?.parse::<ContainerName>().ok()));
         }
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Names under which anything of a container is left, that has no configuration.
+    fn collect_containers(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
+        let names = self.names()?;
         for gone in entries(&self.paths.containers())? {
             let name = gone.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(gone::PREFIX) {
@@ -83,8 +91,6 @@ impl Service {
                 }
             }
         }
-        let mut names: Vec<_> = names.into_iter().collect();
-        names.sort();
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
             match ContainerRecord::load(&self.paths, &name)? {

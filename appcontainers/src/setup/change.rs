@@ -67,6 +67,11 @@ pub enum Change {
         /// Its name, in the family inet.
         table: String,
     },
+    /// The kernel got the AppArmor profile that containers have.
+    ProfileLoaded {
+        /// Its name.
+        profile: &'static str,
+    },
     /// The firewall's table was removed.
     FirewallRemoved {
         /// Its name, in the family inet.
@@ -100,6 +105,7 @@ impl fmt::Display for Change {
             Self::BridgeRemoved { name } => write!(f, "removed bridge {name}"),
             Self::FirewallLoaded { table } => write!(f, "loaded firewall table inet {table}"),
             Self::FirewallRemoved { table } => write!(f, "removed firewall table inet {table}"),
+            Self::ProfileLoaded { profile } => write!(f, "loaded AppArmor profile {profile}"),
             Self::ForwardingEnabled => f.write_str("set net.ipv4.ip_forward to 1"),
             Self::ForwardingDisabled => f.write_str("set net.ipv4.ip_forward back to 0"),
             Self::Removed { path } => write!(f, "removed {}", path.display()),

@@ -25,7 +25,8 @@ use crate::{
         RoutesError, SubordinateIdsError, default_subnet, host_networks,
     },
     output::gone,
-    runtime::{self, cgroup},
+    program::ProgramError,
+    runtime::{self, apparmor, cgroup},
     skeleton::{self, SkeletonError},
     state::{HostLock, LockError, StateError},
 };
@@ -108,6 +109,9 @@ pub enum SetupError {
     /// The network.
     #[error(transparent)]
     Network(#[from] HostNetworkError),
+    /// The containers' AppArmor profile can't be loaded.
+    #[error("cannot load the AppArmor profile of containers")]
+    Profile(#[from] ProgramError),
     /// The host's lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -148,7 +152,17 @@ pub fn set_up(paths: &Paths, options: &SetupOptions) -> Result<Vec<Change>, Setu
         changes.push(Change::SubnetChosen { subnet });
     }
     changes.extend(HostNetwork::set_up(paths, &lock, &settings)?.1);
+    changes.extend(load_profile()?);
     Ok(changes)
+}
+
+/// Gives the kernel the containers' AppArmor profile, if it is one that wants profiles and has it not.
+fn load_profile() -> Result<Option<Change>, SetupError> {
+    if !apparmor::is_enabled() || apparmor::is_loaded() != Some(false) {
+        return Ok(None);
+    }
+    apparmor::PARSER.run(&["--replace", "--write-cache", apparmor::PROFILE_FILE], "")?;
+    Ok(Some(Change::ProfileLoaded { profile: apparmor::PROFILE }))
 }
 
 /// [`set_up`], if something that each start needs is missing: what a command calls that can't know
