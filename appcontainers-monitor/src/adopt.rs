@@ -9,14 +9,16 @@ use appcontainers::{
     network::{ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
+    record::{ContainerRecord, Init},
     runtime::{self, AGENT_SOCKET_DIR, StartRecord, Started, Status},
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
-    agent::AgentLink,
+    agent::{AgentLink, Expected},
     monitor::Beginning,
     run::{Running, listen, lock, publisher},
+    system_init::SystemInit,
 };
 
 /// How long the kernel may take to end a monitor that was killed.
@@ -42,12 +44,34 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let directory = paths.container_run(name);
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
-    agent.expect(init.pid);
+    // It enters systemd's scope as the monitor before it did: whoever calls may be about to end.
+    runtime::enter_scope(&paths)?;
+    let container = ContainerRecord::load(&paths, name)?;
+    if record.agent.is_none() && container.is_some_and(|container| container.init == Init::System) {
+        bail!("its agent is not known: the monitor died before it had noted that");
+    }
+    let agent_process = record.agent.unwrap_or(init);
+    agent.expect(Expected::Process(agent_process.pid().context("the agent has no pid")?));
     let listener = listen(&directory)?;
     let publisher = publisher(&directory, name);
     // To the agent: somebody is there again, connect now and not when the next try is due.
-    pidfd_send_signal(&handle, Signal::USR1).context("cannot tell the agent")?;
+    let agent_handle = agent_process.open().context("cannot open the agent")?;
+    let agent_handle = agent_handle.with_context(|| format!("the agent of container {name} has ended"))?;
+    pidfd_send_signal(&agent_handle, Signal::USR1).context("cannot tell the agent")?;
     let beginning = Beginning::Adoption { kept: record.kept };
+    let system = record.agent.map(|_| SystemInit::new(&record)).transpose()?;
     let start = Started { record, init: handle, event: None };
-    Ok(Running { paths, name: name.clone(), start, agent, listener, publisher, log, processes, beginning, lock })
+    Ok(Running {
+        paths,
+        name: name.clone(),
+        start,
+        system,
+        agent,
+        listener,
+        publisher,
+        log,
+        processes,
+        beginning,
+        lock,
+    })
 }

@@ -21,6 +21,7 @@ use crate::{
     client_link::ClientLink,
     monitor::{Action, Monitor},
     publisher::Publisher,
+    system_init::{NO_INIT, SystemInit},
 };
 
 /// How long a container's agent may take to say hello.
@@ -38,6 +39,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) listener: UnixListener,
     pub(crate) init: OwnedFd,
     pub(crate) start: StartRecord,
+    pub(crate) system: Option<SystemInit>,
     pub(crate) paths: &'a Paths,
     pub(crate) name: &'a ContainerName,
     /// New clients are not looked for before.
@@ -50,6 +52,7 @@ struct Ready {
     init: bool,
     subscriptions: bool,
     requests: bool,
+    agent_ended: bool,
     clients: Vec<bool>,
 }
 
@@ -67,6 +70,7 @@ impl EventLoop<'_> {
             if ready.listener {
                 self.accept();
             }
+            self.look_after_system(ready.agent_ended)?;
             for (link, ready) in self.monitor.client_links().zip(&ready.clients) {
                 if *ready {
                     link.flush();
@@ -85,7 +89,8 @@ impl EventLoop<'_> {
             self.monitor.take_subscriptions(ready.subscriptions);
             if ready.init {
                 if !self.monitor.is_ready() {
-                    bail!("the container's init ended before it answered");
+                    let hint = if self.system.is_some() { NO_INIT } else { "" };
+                    bail!("the container's init ended before it answered{hint}");
                 }
                 return Ok(());
             }
@@ -93,6 +98,21 @@ impl EventLoop<'_> {
                 bail!("the container's agent did not answer within {} s", HELLO_TIMEOUT.as_secs());
             }
         }
+    }
+
+    /// Does what a container with an init of its own wants.
+    fn look_after_system(&mut self, agent_ended: bool) -> anyhow::Result<()> {
+        let Some(system) = &mut self.system else { return Ok(()) };
+        if system.meet(self.monitor.agent.agent(), &mut self.start)? {
+            self.start.store(self.paths, self.name)?;
+        }
+        if agent_ended {
+            system.agent_ended();
+        }
+        if self.monitor.is_stopping() {
+            system.halt(&self.init, self.start.init.map_or(0, |init| init.pid));
+        }
+        system.check(Instant::now())
     }
 
     /// Sends what is left. A client that follows a command is waited for as long as it lives: its exit code is in what is
@@ -117,7 +137,9 @@ impl EventLoop<'_> {
         let now = Instant::now();
         self.accept_after = self.accept_after.filter(|after| *after > now);
         let hello_until = (!self.monitor.is_ready()).then_some(hello_until);
-        let until = [self.monitor.deadline(), self.monitor.agent.deadline(now), hello_until, self.accept_after];
+        let without_agent = self.system.as_ref().and_then(SystemInit::deadline);
+        let until =
+            [self.monitor.deadline(), self.monitor.agent.deadline(now), hello_until, self.accept_after, without_agent];
         let publisher = self.monitor.announcer.publisher.as_ref();
         let published = publisher.and_then(|publisher| publisher.raw_fds().ok());
         let timeout = match until.into_iter().flatten().min() {
@@ -142,7 +164,10 @@ impl EventLoop<'_> {
         items.extend(self.monitor.agent.poll_items());
         items.extend(published.into_iter().flatten().map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         let first_client = items.len();
+        let agent_process = self.system.as_ref().and_then(SystemInit::raw_fd);
         items.extend(clients);
+        let clients_end = items.len();
+        items.extend(agent_process.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         match zmq::poll(&mut items, timeout) {
             Ok(_) | Err(zmq::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -154,7 +179,8 @@ impl EventLoop<'_> {
             agent: items[2..4].iter().any(is_ready),
             subscriptions: items[4..first_client].first().is_some_and(is_ready),
             requests: items[4..first_client].last().is_some_and(is_ready),
-            clients: items[first_client..].iter().map(is_ready).collect(),
+            clients: items[first_client..clients_end].iter().map(is_ready).collect(),
+            agent_ended: items[clients_end..].iter().any(is_ready),
         })
     }
 

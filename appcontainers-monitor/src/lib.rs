@@ -15,6 +15,7 @@ mod reap;
 mod request;
 mod run;
 mod start;
+mod system_init;
 
 pub use arguments::{Arguments, ReapArguments, RunArguments};
 pub use client_link::ClientLink;

@@ -26,6 +26,7 @@ use crate::{
     event_loop::EventLoop,
     monitor::{Announcer, Beginning, Monitor},
     publisher::Publisher,
+    system_init::SystemInit,
 };
 
 /// Far more than a monitor of many clients needs.
@@ -63,6 +64,8 @@ pub(crate) struct Running {
     pub(crate) paths: Paths,
     pub(crate) name: ContainerName,
     pub(crate) start: runtime::Started,
+    /// Where the init is the container's own.
+    pub(crate) system: Option<SystemInit>,
     pub(crate) agent: AgentLink,
     pub(crate) listener: UnixListener,
     pub(crate) publisher: Option<Publisher>,
@@ -89,6 +92,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         listener: running.listener,
         init,
         start: running.start.record,
+        system: running.system,
         paths: &running.paths,
         name: &running.name,
         accept_after: None,

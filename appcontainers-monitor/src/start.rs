@@ -9,15 +9,16 @@ use appcontainers::{
     network::{self, HostNetwork, ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
-    record::ContainerRecord,
+    record::{ContainerRecord, Init},
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
 };
 
 use crate::{
-    agent::AgentLink,
+    agent::{AgentLink, Expected},
     arguments::RunArguments,
     monitor::Beginning,
     run::{Running, listen, lock, publisher},
+    system_init::{NO_INIT, SystemInit},
 };
 
 /// How long the monitor of the start before may take to end what it writes to the log.
@@ -55,8 +56,25 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         StartMode::Files => None,
     };
     let start = starting.wait(&paths)?;
-    agent.expect(start.record.init.context("the container's init ended at once")?.pid);
+    let is_beside = mode == StartMode::Full && container.init == Init::System;
+    let hint = if is_beside { NO_INIT } else { "" };
+    let init = start.record.init.and_then(|init| init.pid());
+    let init = init.with_context(|| format!("the container's init ended at once{hint}"))?;
+    agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });
+    let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;
     let beginning =
         if arguments.startup { Beginning::Startup(startup_specs(&container.config)) } else { Beginning::ForCommands };
-    Ok(Running { paths, name: name.clone(), start, agent, listener, publisher, log, processes, beginning, lock })
+    Ok(Running {
+        paths,
+        name: name.clone(),
+        start,
+        system,
+        agent,
+        listener,
+        publisher,
+        log,
+        processes,
+        beginning,
+        lock,
+    })
 }

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
 };
 
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
@@ -117,6 +120,16 @@ pub fn reset_signals() {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Sends a signal by number, also one of the real-time signals, to the process of a pidfd.
+pub fn send_signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    let (no_info, flags) = (std::ptr::null::<libc::siginfo_t>(), 0u32);
+    // SAFETY: pidfd_send_signal(2) takes an open descriptor, a number, and a null pointer for what kill(2) would say.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

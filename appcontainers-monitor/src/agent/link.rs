@@ -1,7 +1,7 @@
 //! The socket that the agent connects to, and its connection.
 //!
-//! Only the container's init is let in: the kernel tells who connects (SO_PEERCRED), so nothing else that reaches the socket
-//! can pretend to be it, nor take memory here. One connection stands at a time, because an agent has one: a later one
+//! Only the agent is let in, the container's init or a child of it: the kernel tells who connects (SO_PEERCRED), so nothing else
+//! that reaches the socket can pretend to be it, nor take memory here. One connection stands at a time, because an agent has one: a later one
 //! waits until that is closed.
 
 use std::{
@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use appcontainers::runtime::ProcessIdentity;
 use appcontainers_wire::{
     agent::{SOCKET_NAME, ToAgent},
     encode,
@@ -48,10 +49,19 @@ pub struct AgentLink {
     listener: UnixListener,
     /// New connections are not looked for before.
     accept_after: Option<Instant>,
-    init: Option<Pid>,
+    expected: Option<Expected>,
     connection: Option<Connection>,
     waiting: VecDeque<UnixStream>,
     met_stranger: bool,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// This process.
+    Process(Pid),
+    /// The first one that comes and is a child of this one: the container's init waits for it before it lets anything else run.
+    ChildOf(Pid),
 }
 
 #[derive(Debug)]
@@ -81,13 +91,21 @@ impl AgentLink {
         listener.set_nonblocking(true)?;
         chown(&path, owner, owner).with_context(|| format!("cannot give away {}", path.display()))?;
         rustix::fs::chmod(&path, Mode::RUSR | Mode::WUSR)?;
-        let (accept_after, init, connection, waiting, met_stranger) = (None, None, None, VecDeque::new(), false);
-        Ok(Self { listener, accept_after, init, connection, waiting, met_stranger })
+        let (accept_after, expected, connection, waiting, met_stranger) = (None, None, None, VecDeque::new(), false);
+        Ok(Self { listener, accept_after, expected, connection, waiting, met_stranger })
     }
 
     /// From now on, this process is let in.
-    pub fn expect(&mut self, init_pid: i32) {
-        self.init = Pid::from_raw(init_pid);
+    pub fn expect(&mut self, expected: Expected) {
+        self.expected = Some(expected);
+    }
+
+    /// The agent's process, once it is known.
+    pub(crate) fn agent(&self) -> Option<Pid> {
+        match self.expected {
+            Some(Expected::Process(pid)) => Some(pid),
+            Some(Expected::ChildOf(_)) | None => None,
+        }
     }
 
     /// What to poll, to [`AgentLink::receive`] when something is ready.
@@ -156,7 +174,7 @@ impl AgentLink {
 
     /// Looks at whoever has connected: when nothing of the agent's is left to read.
     fn accept(&mut self) {
-        if self.init.is_none() || self.accept_after.is_some() {
+        if self.expected.is_none() || self.accept_after.is_some() {
             return;
         }
         for _ in 0..ACCEPT_BATCH {
@@ -175,10 +193,15 @@ impl AgentLink {
 
     fn admit(&mut self, stream: UnixStream) {
         let peer = appcontainers_sys::process::peer(&stream);
-        if !matches!(&peer, Ok(Some(peer)) if Some(*peer) == self.init) {
+        if let (Ok(Some(peer)), Some(Expected::ChildOf(init))) = (&peer, self.expected)
+            && ProcessIdentity::parent_of(*peer) == Some(init)
+        {
+            self.expected = Some(Expected::Process(*peer));
+        }
+        if !matches!(&peer, Ok(Some(peer)) if self.agent() == Some(*peer)) {
             // Any process of the container's root may connect, as often as it likes: it is said once.
             if !std::mem::replace(&mut self.met_stranger, true) {
-                tracing::warn!(?peer, expected = ?self.init, "a process that is not the container's init was refused");
+                tracing::warn!(?peer, expected = ?self.expected, "a process that is not the container's agent was refused");
             }
         } else if self.waiting.len() < MOST_WAITING && stream.set_nonblocking(true).is_ok() {
             self.waiting.push_back(stream);
@@ -241,7 +264,7 @@ mod tests {
     fn a_dealer_of_libzmqs_is_understood_and_understands() {
         let place = tempfile::tempdir().unwrap();
         let mut link = AgentLink::bind(place.path(), None).unwrap();
-        link.expect(std::process::id() as i32);
+        link.expect(Expected::Process(rustix::process::getpid()));
         let context = zmq::Context::new();
         let dealer = context.socket(zmq::DEALER).unwrap();
         dealer.set_rcvtimeo(5000).unwrap();
@@ -272,7 +295,7 @@ mod tests {
         let connect = || UnixStream::connect(place.path().join("a")).unwrap();
         let early = connect();
         assert!(!link.receive(&mut inbox).unwrap());
-        link.expect(1);
+        link.expect(Expected::Process(Pid::INIT));
         for mut stranger in (0..100).map(|_| connect()).chain([early]) {
             assert!(!link.receive(&mut inbox).unwrap());
             assert_eq!(stranger.read(&mut [0]).unwrap(), 0, "it was let in");

@@ -11,7 +11,7 @@ mod outgoing;
 mod zmtp;
 
 pub use inbox::Inbox;
-pub use link::AgentLink;
+pub use link::{AgentLink, Expected};
 
 /// The most characters of an agent's words that go into a message of ours.
 const MOST_QUOTED: usize = 200;

@@ -176,6 +176,11 @@ impl Monitor {
         self.phase != Phase::Starting
     }
 
+    /// Whether the container is on its way down.
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_))
+    }
+
     /// When something is due, if nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let stop = match self.phase {

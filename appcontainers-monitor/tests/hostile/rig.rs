@@ -15,7 +15,7 @@ use appcontainers::{
 };
 use appcontainers_monitor::{
     ClientLink,
-    agent::{AgentLink, Inbox},
+    agent::{AgentLink, Expected, Inbox},
     monitor::{Announcer, Beginning, Monitor},
 };
 use appcontainers_wire::{
@@ -76,7 +76,7 @@ impl Rig {
     /// The same with the files of an earlier one.
     pub(crate) fn in_place(place: tempfile::TempDir, beginning: Beginning) -> Self {
         let mut link = AgentLink::bind(place.path(), None).unwrap();
-        link.expect(std::process::id() as i32);
+        link.expect(Expected::Process(rustix::process::getpid()));
         let log = LogWriter::open(&place.path().join("log")).unwrap();
         let journal = match beginning {
             Beginning::Adoption { .. } => ProcessJournal::open(place.path()),

@@ -1,4 +1,4 @@
-//! PID 1: starts and watches processes for the monitor, reaps everything, sends what they write.
+//! PID 1, or a process beside it: starts and watches processes for the monitor, reaps everything, sends what they write.
 //!
 //! One thread and one poll: on libzmq's sockets, the signals' descriptor and each process's pipes. Nothing in the loop
 //! blocks. [`Outbox`] owns what is to be sent, [`Process`] a process's descriptors, [`Shutdown`] the end.
@@ -7,6 +7,7 @@ mod connection;
 mod input;
 mod outbox;
 mod output;
+mod place;
 mod process;
 mod shutdown;
 mod signals;
@@ -22,10 +23,7 @@ use std::{
 };
 
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, SpawnFailure, WIRE_VERSION, agent::ToAgent};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use rustix::{
     io::Errno,
     process::{DumpableBehavior, WaitOptions, WaitStatus, set_dumpable_behavior},
@@ -42,18 +40,17 @@ use self::{
 };
 use crate::{exec::Trampoline, report};
 
+pub(crate) use self::place::{BESIDE, Place};
+
 /// What processes get between TERM and KILL when the host ends the container with a signal.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// How many messages of the monitor are taken before pipes have their turn again.
 const MESSAGES_A_TURN: usize = 64;
 
-/// Every process that this one may signal.
-const EVERYONE: Pid = Pid::from_raw(-1);
-
 /// Runs until the monitor or the host says `Shutdown`.
-pub(crate) fn run(socket_dir: &Path) -> ExitCode {
-    match Agent::open(socket_dir).and_then(Agent::serve) {
+pub(crate) fn run(socket_dir: &Path, place: Place) -> ExitCode {
+    match Agent::open(socket_dir, place).and_then(Agent::serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::error(format_args!("cannot go on, socket directory {}: {error}", socket_dir.display()));
@@ -63,6 +60,9 @@ pub(crate) fn run(socket_dir: &Path) -> ExitCode {
 }
 
 struct Agent {
+    place: Place,
+    /// The monitor has greeted this agent.
+    is_known: bool,
     connection: Connection,
     signals: Signals,
     trampoline: Trampoline,
@@ -75,15 +75,18 @@ struct Agent {
 }
 
 impl Agent {
-    fn open(socket_dir: &Path) -> io::Result<Self> {
+    fn open(socket_dir: &Path, place: Place) -> io::Result<Self> {
+        place.settle()?;
         // What the container's root can't read it can't trace either. In a privileged one it is the host's root and can.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         // Signals first: libzmq's threads inherit the mask.
-        let signals = Signals::open()?;
+        let signals = Signals::open(place)?;
         let trampoline = Trampoline::open()?;
         let terminals = Terminals::open();
         let connection = Connection::open(socket_dir)?;
         Ok(Self {
+            place,
+            is_known: false,
             connection,
             signals,
             trampoline,
@@ -170,7 +173,12 @@ impl Agent {
     fn take_message(&mut self, message: ToAgent, payload: Vec<u8>) {
         let Self { outbox, processes, .. } = self;
         match message {
-            ToAgent::Welcome { wire: WIRE_VERSION, streams } => outbox.welcome(&streams),
+            ToAgent::Welcome { wire: WIRE_VERSION, streams } => {
+                outbox.welcome(&streams);
+                if !std::mem::replace(&mut self.is_known, true) {
+                    self.place.tell_init();
+                }
+            }
             ToAgent::Welcome { wire, .. } => {
                 report::error(format_args!("the monitor speaks version {wire}, this agent {WIRE_VERSION}"));
             }
@@ -251,8 +259,8 @@ impl Agent {
             None => {
                 self.shutdown = Some(Shutdown::begin(now, grace));
                 // A stopped process takes TERM only once it goes on. There may be no process at all.
-                let _ = kill(EVERYONE, Signal::SIGTERM);
-                let _ = kill(EVERYONE, Signal::SIGCONT);
+                self.place.signal_all(Signal::SIGTERM);
+                self.place.signal_all(Signal::SIGCONT);
                 // A shell that somebody types into takes no TERM.
                 for process in self.processes.values().filter(|process| process.has_terminal()) {
                     process.signal(Signal::SIGHUP);
@@ -268,9 +276,7 @@ impl Agent {
             let left = if self.outbox.is_settled() { 0 } else { self.outbox.left().max(1) };
             match shutdown.step(Instant::now(), self.alive, left, self.outbox.is_up()) {
                 Step::Wait(duration) => return Some(Some(duration)),
-                Step::Kill => {
-                    let _ = kill(EVERYONE, Signal::SIGKILL);
-                }
+                Step::Kill => self.place.signal_all(Signal::SIGKILL),
                 Step::Done => return None,
             }
         }

@@ -10,6 +10,7 @@ use super::{apparmor, seccomp};
 use crate::{
     Hostname,
     network::{IdRange, MacAddress},
+    record::Init,
 };
 
 /// Processes in a container unless it is given another limit.
@@ -34,6 +35,9 @@ pub const CAPABILITIES: &[&str] = &[
     "net_raw",
     "sys_chroot",
 ];
+
+/// The capabilities that an operating system in a container has not; Incus'. All others are its user namespace's.
+const DROPPED_BY_SYSTEMS: &[&str] = &["mac_admin", "mac_override", "sys_module", "sys_rawio", "sys_time"];
 
 /// Character devices that a container may use: null, zero, full, random, urandom, tty, ptmx, pts.
 const DEVICES: &[&str] =
@@ -69,6 +73,8 @@ pub struct BadValue {
 pub(super) struct LxcConfig {
     /// The name inside.
     pub(super) hostname: Hostname,
+    /// Its process 1.
+    pub(super) init: Init,
     /// The mounted overlay.
     pub(super) rootfs: PathBuf,
     /// Ids inside 0.. are these outside; none for a privileged container.
@@ -117,7 +123,7 @@ impl LxcConfig {
         let mut lines = Lines { text: String::with_capacity(4096), bad: None };
         lines.set("uts.name", &self.hostname);
         lines.set("rootfs.path", format_args!("dir:{}", self.rootfs.display()));
-        lines.set("init.cmd", "/dev/.appc/agent");
+        lines.set("init.cmd", if self.init.is_app() { "/dev/.appc/agent" } else { "/dev/.appc/agent init" });
         lines.set("log.file", self.log.display());
         lines.set("log.level", "WARN");
         // Version 1 passes nothing beside the words of the command.
@@ -139,10 +145,20 @@ impl LxcConfig {
             lines.set("idmap", format_args!("u 0 {} {}", range.base(), range.count()));
             lines.set("idmap", format_args!("g 0 {} {}", range.base(), range.count()));
         }
-        lines.set("apparmor.profile", if self.apparmor { apparmor::PROFILE } else { "unconfined" });
         lines.set("seccomp.profile", self.seccomp_profile.display());
-        lines.set("cap.keep", CAPABILITIES.join(" "));
-        lines.set("no_new_privs", 1);
+        match self.init {
+            Init::App => {
+                lines.set("apparmor.profile", if self.apparmor { apparmor::PROFILE } else { "unconfined" });
+                lines.set("cap.keep", CAPABILITIES.join(" "));
+                lines.set("no_new_privs", 1);
+            }
+            Init::System => {
+                // Made for each start, with a namespace of policies of its own: services confine themselves further.
+                lines.set("apparmor.profile", if self.apparmor { "generated" } else { "unconfined" });
+                lines.set("apparmor.allow_nesting", 1);
+                lines.set("cap.drop", DROPPED_BY_SYSTEMS.join(" "));
+            }
+        }
     }
 
     fn limit(&self, lines: &mut Lines) {
@@ -177,12 +193,19 @@ impl LxcConfig {
     }
 
     fn mount(&self, lines: &mut Lines) {
-        lines.set("mount.auto", "proc:mixed sys:ro");
+        lines.set(
+            "mount.auto",
+            if self.init.is_app() { "proc:mixed sys:ro" } else { "proc:mixed sys:mixed cgroup:mixed" },
+        );
         lines.mount(format_args!("{} dev/.appc/agent none bind,ro,create=file", escape(&self.agent)));
         lines.mount(format_args!("{} dev/.appc/sock none bind,ro,create=dir", escape(&self.agent_socket_dir)));
         for (source, target) in &self.files {
             // Optional: LXC refuses a symbolic link on the way.
             lines.mount(format_args!("{} {} none bind,ro,create=file,optional", escape(source), escape(target)));
+        }
+        if self.init == Init::System {
+            // It mounts what it needs, also /proc anew for services of its own: what is masked there would forbid that.
+            return;
         }
         for path in MASKED_FILES {
             lines.mount(format_args!("/dev/null {path} none bind,ro,optional"));
@@ -202,8 +225,8 @@ fn escape(path: &Path) -> String {
 }
 
 /// The seccomp policy that [`LxcConfig::seccomp_profile`] names.
-pub(super) fn seccomp_policy() -> String {
-    seccomp::policy()
+pub(super) fn seccomp_policy(init: Init) -> String {
+    seccomp::policy(init)
 }
 
 struct Lines {
@@ -235,6 +258,7 @@ mod tests {
     fn config() -> LxcConfig {
         LxcConfig {
             hostname: "web".parse().unwrap(),
+            init: Init::App,
             rootfs: "/run/appcontainers/containers/web/root".into(),
             id_range: Some(IdRange::new(1 << 30).unwrap()),
             network: Some(NetworkConfig {

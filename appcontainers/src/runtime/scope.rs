@@ -55,7 +55,7 @@ pub(crate) fn path(name: &str) -> String {
 
 /// Moves the calling process out of its caller's cgroup into this installation's scope, which is made if there is none. Nothing
 /// where systemd does not manage cgroups.
-pub(crate) fn enter(paths: &Paths) -> Result<(), RuntimeError> {
+pub fn enter(paths: &Paths) -> Result<(), RuntimeError> {
     if !is_managed() || join(paths) {
         return Ok(());
     }

@@ -4,6 +4,8 @@
 //! capabilities (moby `profiles/seccomp/default.json`), plus io_uring. `ptrace` is allowed, as there: debuggers need it,
 //! and it reaches only what belongs to the same user in the same user namespace.
 
+use crate::record::Init;
+
 /// Denied with EPERM.
 const DENIED: &[&str] = &[
     "_sysctl",
@@ -73,6 +75,34 @@ const DENIED: &[&str] = &[
     "vm86old",
 ];
 
+/// Of those, what an operating system's services do: mounts and namespaces, keyrings, memory policies, and its end.
+const ALLOWED_TO_SYSTEMS: &[&str] = &[
+    "add_key",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "get_mempolicy",
+    "keyctl",
+    "mbind",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "name_to_handle_at",
+    "open_tree",
+    "open_tree_attr",
+    "pivot_root",
+    "reboot",
+    "request_key",
+    "set_mempolicy",
+    "set_mempolicy_home_node",
+    "setns",
+    "umount",
+    "umount2",
+    "unshare",
+    "vhangup",
+];
+
 /// `clone` flags that make a namespace (`sched.h`): user, pid, net, ipc, uts, cgroup, mount, time.
 const NAMESPACE_FLAGS: &[u64] =
     &[0x1000_0000, 0x2000_0000, 0x4000_0000, 0x0800_0000, 0x0400_0000, 0x0200_0000, 0x0002_0000, 0x0000_0080];
@@ -88,13 +118,13 @@ const PERSONALITY_QUERY: u64 = 0x8000_0000;
 const AF_VSOCK: u64 = 40;
 
 /// The policy as text.
-pub(super) fn policy() -> String {
+pub(super) fn policy(init: Init) -> String {
     let mut text = String::from("2\ndenylist\n[all]\n");
-    for call in DENIED {
+    for call in DENIED.iter().filter(|call| init.is_app() || !ALLOWED_TO_SYSTEMS.contains(call)) {
         text.push_str(call);
         text.push_str(" errno 1\n");
     }
-    for flag in NAMESPACE_FLAGS {
+    for flag in NAMESPACE_FLAGS.iter().filter(|_| init.is_app()) {
         // The flags are clone's first argument (its second on s390, which is no target).
         text.push_str(&format!("clone errno 1 [0,{flag},SCMP_CMP_MASKED_EQ,{flag}]\n"));
     }
@@ -104,16 +134,27 @@ pub(super) fn policy() -> String {
     }
     // EAFNOSUPPORT: as if the kernel had none.
     text.push_str(&format!("socket errno 97 [0,{AF_VSOCK},SCMP_CMP_EQ]\n"));
-    // Its flags are in memory, where seccomp can't look; with ENOSYS the C library falls back to clone.
-    text.push_str("clone3 errno 38\n");
+    if init.is_app() {
+        // Its flags are in memory, where seccomp can't look; with ENOSYS the C library falls back to clone.
+        text.push_str("clone3 errno 38\n");
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_are_allowed_only_what_is_denied_to_apps() {
+        assert!(ALLOWED_TO_SYSTEMS.iter().all(|call| DENIED.contains(call)));
+        let policy = policy(Init::System);
+        assert!(policy.contains("kexec_load errno 1\n") && !policy.contains("\nmount ") && !policy.contains("clone"));
+    }
+
     #[test]
     fn no_call_is_listed_twice_and_clone3_says_that_it_is_not_there() {
-        let policy = super::policy();
+        let policy = policy(Init::App);
         let mut lines: Vec<_> = policy.lines().skip(3).collect();
         let count = lines.len();
         lines.sort_unstable();

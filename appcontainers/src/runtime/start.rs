@@ -26,7 +26,7 @@ use crate::{
     ContainerName, Paths,
     event::{self, Event, NewEvent},
     network::{PoolSettings, Reservation, new_veth_name},
-    record::ContainerRecord,
+    record::{ContainerRecord, Init},
     state::{Durability, create_directory, replace},
 };
 
@@ -77,7 +77,8 @@ pub fn begin(
     let monitor =
         ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
-    let record = StartRecord { id, boot: boot::id(), mode, monitor, init: None, cgroup, host_interface, kept };
+    let record =
+        StartRecord { id, boot: boot::id(), mode, monitor, init: None, agent: None, cgroup, host_interface, kept };
     record.store(paths, name)?;
 
     scope::enter(paths)?;
@@ -97,6 +98,8 @@ pub fn begin(
     let _ = fs::remove_file(&log);
     let config = LxcConfig {
         hostname: container.hostname.clone(),
+        // For an operation on its files the agent is enough.
+        init: if mode == StartMode::Full { container.init } else { Init::App },
         rootfs: root,
         id_range: reservation.id_range,
         network: record.host_interface.clone().map(|host_interface| NetworkConfig {
@@ -116,7 +119,7 @@ pub fn begin(
         nofile_hard_limit: nofile_hard_limit(),
         apparmor: apparmor::is_enabled(),
     };
-    write_volatile(&config.seccomp_profile, &seccomp_policy())?;
+    write_volatile(&config.seccomp_profile, &seccomp_policy(config.init))?;
     let config_path = directory.join("lxc.conf");
     write_volatile(&config_path, &config.render()?)?;
     let request = lxc::StartRequest {

@@ -50,6 +50,12 @@ impl ProcessIdentity {
         (!matches!(state, "Z" | "X")).then_some(Self { pid, start_time })
     }
 
+    /// The parent of a live process; `None` if there is no such process, or none that can be seen here.
+    pub fn parent_of(pid: Pid) -> Option<Pid> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        Pid::from_raw(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?)
+    }
+
     /// The calling process.
     pub fn own() -> Option<Self> {
         Self::of(getpid())
@@ -110,6 +116,9 @@ pub struct StartRecord {
     pub monitor: ProcessIdentity,
     /// The container's init, once LXC has started it.
     pub init: Option<ProcessIdentity>,
+    /// The agent, once it is known, where it is not the init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<ProcessIdentity>,
     /// Its cgroup in every hierarchy.
     pub cgroup: String,
     /// The host's end of its network.
@@ -217,6 +226,7 @@ mod tests {
             mode: StartMode::Full,
             monitor: own,
             init: Some(own),
+            agent: None,
             cgroup: "a/b".to_owned(),
             host_interface: None,
             kept: true,
