@@ -12,7 +12,7 @@ use std::{
 use appcontainers_sys::{lxc, mount};
 
 use super::{
-    RuntimeError, StartMode, StartRecord, Status, boot, cgroup,
+    RuntimeError, StartMode, StartRecord, Status, apparmor, boot, cgroup,
     error::host_error,
     rootfs::{is_mount_point_of_start, overlay_dir},
     scope,
@@ -57,6 +57,7 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     if start.mode == StartMode::Full {
         event::note(paths, name, "die", &[]);
     }
+    apparmor::forget(name, &start.id);
     let record = ContainerRecord::load(paths, name)?;
     let is_of_this_boot = start.boot == boot::id();
     if record.is_some_and(|record| goes_with(&record, &start) || (!is_of_this_boot && record.boot.is_some())) {
