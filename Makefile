@@ -12,12 +12,13 @@ SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev libzmq3-dev
 RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
 TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
+VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-bench rust build agent zmq-proxy install uninstall check fmt clippy unit doc test demo bench fuzz clean
+.PHONY: help deps deps-bench deps-vm rust build agent zmq-proxy install uninstall check fmt clippy unit doc test test-vm demo bench fuzz clean
 
 help: ## List what there is
 	@echo 'usage: make TARGET'
@@ -30,6 +31,10 @@ deps: ## Install the Debian or Ubuntu packages that are missing
 
 deps-bench: PACKAGES = $(BENCH_PACKAGES) $(LXD_PACKAGE)
 deps-bench:
+	@$(install_missing)
+
+deps-vm: PACKAGES = $(VM_PACKAGES)
+deps-vm:
 	@$(install_missing)
 
 # Asks dpkg first: where nothing is missing there is no call to apt, no network and no root needed.
@@ -125,6 +130,14 @@ test: ## Install what is missing, build, and run everything; needs root
 	$(MAKE) build
 	$(MAKE) check
 	APPC_BIN_DIR=$(BIN) $(CARGO) test --locked -p appcontainers-tests
+
+# Its disk is kept in target/vm. KVM is not used: this runs where there is none, too.
+GUEST ?= debian-13
+test-vm: ## The suites in a virtual machine; needs root and a Debian mirror. GUEST=debian-13|debian-12, SUITE='run exec': only these
+	$(MAKE) deps deps-vm
+	$(MAKE) build
+	$(SUDO) env APPC_BIN_DIR=$(BIN) TARGET_DIR=$(TARGET_DIR) GUEST_PACKAGES='$(RUN_PACKAGES) $(TEST_PACKAGES)' \
+		tests/vm/run $(GUEST) $(SUITE)
 
 demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this host's own network
 	$(MAKE) deps

@@ -15,7 +15,7 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-use crate::{LIMIT, wait::wait_until};
+use crate::{LIMIT, allowed, wait::wait_until};
 
 /// A program on a terminal of its own. Killed, with all of its process group, when dropped.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Console {
     /// Waits until this is seen; gives what was before it.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + allowed(LIMIT);
         loop {
             if let Some((before, after)) = self.seen.split_once(text) {
                 let before = before.to_owned();
@@ -96,7 +96,7 @@ impl Console {
     /// Waits for the program's end; its exit code (128 + N if signal N ended it) and what was seen last.
     #[track_caller]
     pub fn wait(mut self) -> (i32, String) {
-        let status = wait_until(&mut self.child, Instant::now() + LIMIT);
+        let status = wait_until(&mut self.child, Instant::now() + allowed(LIMIT));
         while self.read(Timespec::default()) {}
         let status = status.unwrap_or_else(|| panic!("the program on the terminal hangs, saw {:?}", self.seen));
         let code = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| 128 + signal);

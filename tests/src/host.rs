@@ -41,6 +41,14 @@ impl Host {
         &self.programs
     }
 
+    /// A program that a suite builds for itself, where that was done before: `APPC_TEST_PROGRAMS` names the directory that
+    /// has all of them, for a host that has no Rust.
+    pub fn built_before(&self, name: &str) -> Option<PathBuf> {
+        let program = Path::new(&std::env::var_os("APPC_TEST_PROGRAMS")?).join(name);
+        assert!(program.is_file(), "{} is not there, although APPC_TEST_PROGRAMS says so", program.display());
+        Some(program)
+    }
+
     /// Another installation on the same host and with the same files of the test: a root that knows nothing of this one.
     pub fn elsewhere(&self) -> Elsewhere {
         let beside = |path: &Path, name: &str| path.parent().expect("a test's directory").join(name);

@@ -33,4 +33,4 @@ pub use finished::Finished;
 pub use host::{Disk, Elsewhere, Host};
 pub use running::Running;
 pub use sandbox::{in_sandbox, in_sandbox_for};
-pub use wait::{LIMIT, eventually};
+pub use wait::{LIMIT, allowed, eventually};

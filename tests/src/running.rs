@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Finished, wait::wait_until};
+use crate::{Finished, allowed, wait::wait_until};
 
 /// A program that was started. Killed when dropped, so no test leaves one behind.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Running {
             stdout: if by_hand { None } else { stdout.take().map(|pipe| collect(pipe.into())) },
             stderr: stderr.map(|pipe| collect(pipe.into())),
         };
-        Self { line, child, stdin, stdout, collected, limit }
+        Self { line, child, stdin, stdout, collected, limit: allowed(limit) }
     }
 
     /// Its process id.

@@ -18,7 +18,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Host, leaks, wait::wait_until};
+use crate::{Host, allowed, leaks, wait::wait_until};
 
 /// Names the test's directory to the process in the sandbox.
 const DIRECTORY_VARIABLE: &str = "APPC_TEST_DIRECTORY";
@@ -48,7 +48,7 @@ pub fn in_sandbox_for(limit: Duration, body: impl FnOnce(&Host)) {
             body(&host);
             host.tear_down();
         }
-        None => enter(&test, limit),
+        None => enter(&test, allowed(limit)),
     }
 }
 

@@ -4,11 +4,12 @@
 set -eu
 
 # In a new network namespace /sys is mounted afresh, or everyone sees the host's interfaces in it; the cgroups below it
-# are brought back.
+# are brought back, and so is what AppArmor's programs read, where the host has that.
 held=$(mktemp -d)
-mount --rbind /sys/fs/cgroup "$held"
+mount --rbind /sys "$held"
 mount -t sysfs sysfs /sys
-mount --rbind "$held" /sys/fs/cgroup
+mount --rbind "$held/fs/cgroup" /sys/fs/cgroup
+if mountpoint -q "$held/kernel/security"; then mount --bind "$held/kernel/security" /sys/kernel/security; fi
 umount -R -l "$held"
 rmdir "$held"
 mount -t proc proc /proc

@@ -1,7 +1,9 @@
 //! Waiting, always with an end.
 
 use std::{
+    env,
     process::{Child, ExitStatus},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -14,19 +16,31 @@ use rustix::{
 /// How long one command of a test may take before it counts as hanging.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// How many times slower than an ordinary host this one is, as `APPC_TEST_SLOWNESS` says: a machine without hardware of
+/// its own, for example. Every limit of a test is that many times longer; what a test asks for stays the same.
+static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
+    let given = env::var("APPC_TEST_SLOWNESS").ok();
+    given.map_or(1, |given| given.parse().expect("APPC_TEST_SLOWNESS is a whole number"))
+});
+
+/// How long something may take here that may take this long on an ordinary host.
+pub fn allowed(time: Duration) -> Duration {
+    time * *SLOWNESS
+}
+
 /// How often a state is looked at that nothing announces.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Waits until `look` gives a value, at most 20 seconds: then the test fails with `what` it waited for.
+/// Waits until `look` gives a value, at most 20 seconds ([`allowed`]): then the test fails with `what` it waited for.
 ///
 /// For what gives no event to wait for: files of /proc and /sys that change.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + allowed(Duration::from_secs(20));
     loop {
         if let Some(value) = look() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited 20 s in vain: {what}");
+        assert!(Instant::now() < deadline, "waited too long in vain: {what}");
         thread::sleep(INTERVAL);
     }
 }
@@ -44,10 +58,10 @@ pub(crate) fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitSta
     if ended.is_none() && Instant::now() < deadline { wait_until(child, deadline) } else { ended }
 }
 
-/// What `look` finds once it finds nothing more, at most 10 seconds later: the kernel and LXC's monitor end in their
+/// What `look` finds once it finds nothing more, at most 10 seconds later ([`allowed`]): the kernel and LXC's monitor end in their
 /// own time.
 pub(crate) fn settle(look: impl Fn() -> Vec<String>) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + allowed(Duration::from_secs(10));
     loop {
         let found = look();
         if found.is_empty() || Instant::now() >= deadline {

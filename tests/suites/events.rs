@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use appcontainers_tests::{Host, LIMIT, eventually, in_sandbox};
+use appcontainers_tests::{Host, LIMIT, allowed, eventually, in_sandbox};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -140,7 +140,7 @@ fn a_follower_whose_reader_leaves_ends_without_waiting_for_an_event() {
         assert!(read.contains("web create"), "{read}");
         let mut follower = host.spawn("appc", ["events", "-f", "--since", "1"]);
         drop(follower.stdout.take());
-        assert!(follower.wait_at_most(Duration::from_secs(10)));
+        assert!(follower.wait_at_most(allowed(Duration::from_secs(10))));
         assert_eq!(follower.wait().code, 0);
     });
 }

@@ -23,6 +23,9 @@ fn repository() -> PathBuf {
 
 /// The program of an example of the library, built if it is not.
 fn example(host: &Host, name: &str) -> PathBuf {
+    if let Some(program) = host.built_before(name) {
+        return program;
+    }
     let mut cargo = host.command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     cargo.args(["build", "--quiet", "--locked", "--offline", "-p", "appcontainers", "--message-format=json"]);
     cargo.args(["--example", name]).current_dir(repository());

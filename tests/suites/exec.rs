@@ -4,7 +4,7 @@
 
 use std::{fs, time::Instant};
 
-use appcontainers_tests::{Finished, Host, LIMIT, eventually, in_sandbox};
+use appcontainers_tests::{Finished, Host, LIMIT, allowed, eventually, in_sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Runs a line of the container's shell by `exec` with these options.
@@ -110,7 +110,7 @@ fn one_commands_end_ends_no_other() {
         say(&mut second, "two");
         exec(host, &[], "exit 3").fails(3);
         first.signal(Signal::TERM);
-        assert!(first.wait_at_most(LIMIT));
+        assert!(first.wait_at_most(allowed(LIMIT)));
         assert_eq!(first.wait().code, 143);
         say(&mut second, "three");
         assert_eq!(second.wait().code, 0);
@@ -125,7 +125,7 @@ fn what_a_command_leaves_behind_holds_nobody_up_and_is_reaped() {
         let begin = Instant::now();
         assert_eq!(exec(host, &[], "sleep 1000 & echo out").succeeds(), "out");
         assert_eq!(exec(host, &["-t"], "trap '' HUP; sleep 1000 & echo out").succeeds(), "out\r");
-        assert!(begin.elapsed() < LIMIT / 2);
+        assert!(begin.elapsed() < allowed(LIMIT) / 2);
         exec(host, &[], "until [ $(pidof sleep | wc -w) = 2 ]; do :; done; killall sleep").succeeds();
         let none = "until ! grep -q 'State:.Z' /proc/[0-9]*/status; do :; done; while pidof sleep; do :; done";
         exec(host, &[], none).succeeds();

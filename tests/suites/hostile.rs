@@ -20,6 +20,9 @@ const MOST_KIB: u64 = 32 * 1024;
 
 /// `programs/hostile.rs` as a static program. `hostility` says what it does as PID 1.
 fn hostile_program(host: &Host, hostility: &str) -> PathBuf {
+    if let Some(program) = host.built_before(&format!("hostile-{hostility}")) {
+        return program;
+    }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/hostile.rs");
     let program = host.file(format!("hostile-{hostility}"));
     let mut compiler = host.command("rustc");

@@ -473,7 +473,7 @@ fn ten_megabytes_are_packed_in_no_time() {
         pack_upper(&upper, IdShift::NONE, &place.join("delta")).unwrap();
         let taken = begun.elapsed();
         println!("10 MB packed in {taken:?}");
-        assert!(taken < Duration::from_millis(500), "{taken:?}");
+        assert!(taken < appcontainers_tests::allowed(Duration::from_millis(500)), "{taken:?}");
     });
 }
 
