@@ -34,7 +34,7 @@ impl Links {
     /// The archive has the file under this name.
     pub(super) fn add(&mut self, stat: &Stat, path: &[u8]) {
         if stat.st_nlink > 1 {
-            self.0.insert(id(stat), Name { path: path.into(), left: stat.st_nlink - 1 });
+            self.0.insert(id(stat), Name { path: path.into(), left: stat.st_nlink as u64 - 1 });
         }
     }
 }
