@@ -229,7 +229,9 @@ fn logs_show_what_is_asked_for() {
         assert_eq!((text.as_str(), &pieces[0]["offset"]), ("1\n2\n3\n4\n5\n", &0.into()));
         host.appc(["-c", "web", "logs", "--process", "nobody"]).refuses(1, &["no process nobody"]);
 
-        let mut followed = host.spawn("appc", ["-c", "web", "logs", "-f", "--tail", "0"]);
+        let mut followed = host.spawn("appc", ["-c", "web", "logs", "-f", "--tail", "1"]);
+        // It has begun to follow.
+        followed.read_until("no end");
         host.sh_in("web", "echo followed").succeeds();
         followed.read_until("followed\n");
         host.appc(["restart", "web"]).succeeds();
