@@ -5,6 +5,7 @@ DESTDIR    ?=
 CARGO      ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN        := $(TARGET_DIR)/release
+MSRV       := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 TRIPLE     := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
@@ -13,16 +14,17 @@ BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashf
 RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
 TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
+ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-bench deps-vm rust build agent zmq-proxy install uninstall check fmt clippy unit doc test test-vm demo bench fuzz clean
+.PHONY: help deps deps-bench deps-vm deps-arm64 rust build agent zmq-proxy install uninstall check fmt clippy unit doc check-msrv check-arm64 test test-vm demo bench fuzz clean
 
 help: ## List what there is
 	@echo 'usage: make TARGET'
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  %-12s %s\n' "$$name" "$$text"; done
 
 deps: PACKAGES = $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
@@ -35,6 +37,10 @@ deps-bench:
 
 deps-vm: PACKAGES = $(VM_PACKAGES)
 deps-vm:
+	@$(install_missing)
+
+deps-arm64: PACKAGES = $(ARM64_PACKAGES)
+deps-arm64:
 	@$(install_missing)
 
 # Asks dpkg first: where nothing is missing there is no call to apt, no network and no root needed.
@@ -124,6 +130,14 @@ unit: rust
 doc: rust
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	cd appcontainers-zmq-proxy && RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --target-dir $(TARGET_DIR)/zmq-proxy
+
+check-msrv: deps rust ## Compile all with the oldest Rust that Cargo.toml names; rustup fetches it
+	rustup toolchain install $(MSRV) --profile minimal
+	rustup run $(MSRV) cargo check --locked --workspace --all-targets --target-dir $(TARGET_DIR)/msrv
+	cd appcontainers-zmq-proxy && rustup run $(MSRV) cargo check --locked --all-targets --target-dir $(TARGET_DIR)/msrv/zmq-proxy
+
+check-arm64: deps deps-arm64 rust ## Compile all for 64-bit ARM, and run there, emulated, the tests that need no kernel
+	tests/arm64.sh
 
 test: ## Install what is missing, build, and run everything; needs root
 	$(MAKE) deps

@@ -34,7 +34,7 @@ const MOST_WAITING: i32 = 64;
 /// Answers of a megabyte at most that wait for one client. libzmq may count half as many as are taken already.
 const MOST_ANSWERS_WAITING: i32 = 8;
 
-/// The longest topic that somebody subscribes to, and the longest frame of a request.
+/// The longest topic that somebody subscribes to, and the longest frame of a request. The proxy has the same.
 const MOST_FRAME_BYTES: i64 = 4096;
 
 /// Frames of a request: proxies on the way each add some.

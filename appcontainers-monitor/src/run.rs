@@ -130,7 +130,9 @@ fn limit_resources() -> anyhow::Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).context("cannot raise the limit of files")
 }
 
-/// At most one monitor has a container's log. The one of the last start may still be writing what it got last.
+/// At most one monitor has a container's log. The one of the last start may still be writing what it got last: a moment for which
+/// a start waits, so it is asked for each millisecond and not less and less often, as for the locks of commands
+/// ([`appcontainers::state`]).
 pub(crate) fn lock(paths: &Paths, name: &ContainerName, patience: Duration) -> anyhow::Result<File> {
     let path = paths.monitor_lock(name);
     let file = File::options().create(true).truncate(false).write(true).open(&path);

@@ -18,6 +18,10 @@ use crate::{
     request::{self, Destination},
 };
 
+// The limits of the containers' own sockets (`publisher` of appcontainers-monitor), written down again: this program is a
+// workspace of its own, built without the other crates, which do not know libzmq. A frame or a request that passes here has to
+// pass there, so neither may become larger here alone.
+
 /// Messages that wait for one client, or from all containers, at most.
 const MOST_WAITING: i32 = 64;
 
@@ -27,7 +31,7 @@ const MOST_ANSWERS_WAITING: i32 = 8;
 /// The longest frame that a client may send.
 const MOST_FRAME_BYTES: i64 = 4096;
 
-/// Frames of a request.
+/// Frames of a request; on the way to the container comes one more.
 const MOST_FRAMES: usize = 14;
 
 /// While a container's monitor is not there, it is looked for less and less often, up to this, in milliseconds.

@@ -1,5 +1,18 @@
 //! Builds, runs and monitors app containers: a program with its files, sandboxed in LXC, with an
 //! address of its own, saved as one file.
+//!
+//! [`Service`] is the way in: one installation's images and containers. A [`Container`] is what things are done with. All calls
+//! are synchronous, nothing is printed, and nothing stays behind in this process: what runs, runs in processes of its own.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! let service = appcontainers::setup_service()?;
+//! let container = service.provision()?;
+//! container.run("echo hello from $(hostname)")?;
+//! container.remove(true)?;
+//! # Ok::<(), appcontainers::Error>(())
+//! ```
 
 pub mod archive;
 pub mod container;

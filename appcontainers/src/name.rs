@@ -69,20 +69,63 @@ macro_rules! name_type {
 
 name_type! {
     /// Names a container: `[a-z0-9][a-z0-9._-]{0,62}`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::ContainerName;
+    ///
+    /// let name: ContainerName = "web-1".parse()?;
+    /// assert_eq!(name.as_str(), "web-1");
+    /// assert!("../etc".parse::<ContainerName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ContainerName
 }
 
 name_type! {
     /// Names an image or a base: `[a-z0-9][a-z0-9._-]{0,62}`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::ImageName;
+    ///
+    /// let name: ImageName = "shop_v1.2".parse()?;
+    /// assert_eq!(name.as_str(), "shop_v1.2");
+    /// assert!("Shop".parse::<ImageName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ImageName
 }
 
 name_type! {
     /// Names a process of a container beside its number: as a container's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::ProcessName;
+    ///
+    /// let name: ProcessName = "server".parse()?;
+    /// assert_eq!(name.as_str(), "server");
+    /// assert!("".parse::<ProcessName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ProcessName
 }
 
 /// A host name as in RFC 1123: 1 to 63 of `a-z`, `A-Z`, `0-9` and `-`, with no `-` at either end.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::Hostname;
+///
+/// assert_eq!(Hostname::of(&"my_app.v1".parse()?).as_str(), "my-app-v1");
+/// assert!("a_b".parse::<Hostname>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Hostname(String);

@@ -17,6 +17,18 @@ use serde::Serialize;
 use crate::image::pack::{Found, IdShift, PackError, Walk};
 
 /// One difference between a container's files and its image's.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{ChangeKind, Paths, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// for change in web.changes()?.iter().filter(|change| change.kind == ChangeKind::Added) {
+///     println!("{change:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// What happened to it.

@@ -40,6 +40,22 @@ fn check(path: &Path) -> Result<(), InvalidDirectory> {
 }
 
 /// The two directories that one installation of `appcontainers` owns.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use appcontainers::Paths;
+///
+/// let paths = Paths::new("/srv/containers", "/run/containers");
+/// assert_eq!(paths.root(), Path::new("/srv/containers"));
+/// assert_eq!(paths.container(&"web".parse()?), Path::new("/srv/containers/containers/web"));
+/// // Whoever moves the state with APPC_ROOT gets a run directory of its own, too.
+/// let tests = Paths::with_root("/tmp/tests")?;
+/// assert_ne!(tests.run(), Paths::from_env()?.run());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     root: PathBuf,

@@ -3,6 +3,26 @@
 use std::io::{self, Read};
 
 /// Hears how far a long operation is. Steps follow one another; they don't nest.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::Progress;
+///
+/// /// Says what begins, and no more.
+/// struct Steps;
+///
+/// impl Progress for Steps {
+///     fn begin(&self, what: &str, total_bytes: Option<u64>) {
+///         println!("{what} {total_bytes:?}");
+///     }
+///     fn advance(&self, _bytes: u64) {}
+///     fn end(&self) {}
+/// }
+///
+/// Steps.begin("copying layers", Some(4096));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Progress {
     /// A step begins; `what` is a phrase like `copying layers`. The total may be unknown.
     fn begin(&self, what: &str, total_bytes: Option<u64>);

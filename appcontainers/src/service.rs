@@ -35,12 +35,43 @@ pub use gc::Garbage;
 pub const DEFAULT_BASE: &str = "busybox";
 
 /// One installation of app containers on this host.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use appcontainers::{ExitStatus, setup_service};
+///
+/// let service = setup_service()?;
+/// let container = service.provision()?;
+/// container.load_archive("app.tar.gz")?;
+/// assert_eq!(container.run("./app/install")?, ExitStatus::Code(0));
+/// container.save_image("app.aimg")?;
+///
+/// let guest = service.load_image("app.aimg", true)?;
+/// guest.start()?;
+/// println!("{} runs at {}", guest.name(), guest.details()?.ip);
+/// guest.stop(Duration::from_secs(10))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Service {
     paths: Paths,
 }
 
 /// What to provision.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{ProvisionOptions, setup_service};
+///
+/// let options = ProvisionOptions { name: Some("web".parse()?), hostname: Some("www".parse()?), ..Default::default() };
+/// let web = setup_service()?.provision_with(&options)?;
+/// assert_eq!(web.details()?.hostname.as_str(), "www");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct ProvisionOptions {
     /// The base; [`DEFAULT_BASE`], built if it is not there, if absent.
@@ -58,6 +89,17 @@ pub struct ProvisionOptions {
 }
 
 /// How to make a container from an image.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{ImageSource, LoadOptions, NoProgress, setup_service};
+///
+/// let options = LoadOptions { ephemeral: true, name: Some("guest".parse()?) };
+/// let guest = setup_service()?.load_image_with(&ImageSource::from("app.aimg"), &options, &NoProgress)?;
+/// assert_eq!(guest.name().as_str(), "guest");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// The container is gone after its first stop, with all that was written in it.
@@ -69,6 +111,17 @@ pub struct LoadOptions {
 }
 
 /// Where an image is.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::ImageSource;
+///
+/// assert_eq!(ImageSource::from("app"), ImageSource::Name("app".parse()?));
+/// assert_eq!(ImageSource::from("app.aimg"), ImageSource::File("app.aimg".into()));
+/// assert_eq!(ImageSource::from("./app"), ImageSource::File("./app".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {
     /// In a file.

@@ -35,6 +35,17 @@ pub struct ZmqProxyOptions {
 }
 
 /// Where a proxy listens: `tcp://ADDRESS:PORT` is for output and events, the port after that for requests.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::TcpEndpoint;
+///
+/// let endpoint: TcpEndpoint = "tcp://[::1]:5555".parse()?;
+/// assert_eq!(endpoint.to_string(), "tcp://[::1]:5555");
+/// assert!("tcp://localhost".parse::<TcpEndpoint>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpEndpoint {
     address: String,

@@ -1,5 +1,8 @@
 //! What the tests put into a container to attack its agent and its monitor. One file without dependencies, linked statically, so
 //! that it runs in any container; in place of the agent as PID 1 it does what `HOSTILITY` was when it was compiled.
+//!
+//! It belongs to no crate and is part of no program: the tests compile it with rustc. So it calls the C library by itself, and has
+//! the only `unsafe` outside of `appcontainers-sys`: what attacks a process (ptrace(2), process_vm_readv(2)) has no safe form.
 
 use std::{
     env, fs,

@@ -9,7 +9,6 @@ use std::{
 };
 
 use appcontainers::Paths;
-use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::{Console, Finished, LIMIT, Running, leaks, wait::settle};
@@ -76,57 +75,6 @@ impl Host {
         words.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
         let text = self.appc(words).succeeds();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON: {error}: {text}"))
-    }
-
-    /// Runs `appc` in the container `name`: `host.in_container("web", ["cat", "/etc/hostname"])`.
-    #[track_caller]
-    pub fn in_container<I: IntoIterator<Item: AsRef<OsStr>>>(&self, name: &str, command: I) -> Finished {
-        let words = ["-c", name, "run", "--"].map(|word| OsStr::new(word).to_owned());
-        let command = command.into_iter().map(|word| word.as_ref().to_owned());
-        self.appc(words.into_iter().chain(command))
-    }
-
-    /// A line for the shell of container `name`.
-    #[track_caller]
-    pub fn sh_in(&self, name: &str, line: &str) -> Finished {
-        self.in_container(name, ["sh", "-c", line])
-    }
-
-    /// Provisions a container with this name.
-    #[track_caller]
-    pub fn provision(&self, name: &str) {
-        assert_eq!(self.appc(["provision", "--name", name]).succeeds(), name);
-    }
-
-    /// Provisions a container, and starts it so that commands find it running.
-    #[track_caller]
-    pub fn start(&self, name: &str) {
-        self.provision(name);
-        self.appc(["start", name]).succeeds();
-    }
-
-    /// What `appc inspect` says of a container.
-    #[track_caller]
-    pub fn inspect(&self, name: &str) -> Value {
-        self.json(["inspect", name])
-    }
-
-    /// The monitor of a container; the test's processes are the only ones that can be seen here.
-    pub fn monitor(&self, name: &str) -> Option<Pid> {
-        let processes = fs::read_dir("/proc").expect("list processes").flatten();
-        let mut pids = processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()));
-        let pid = pids.find(|pid: &i32| {
-            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words: Vec<_> = words.split('\0').collect();
-            matches!(words[..], [program, "run" | "adopt", .., last, ""] if program.ends_with("appc-monitor") && last == name)
-        });
-        pid.and_then(Pid::from_raw)
-    }
-
-    /// The names of all containers.
-    #[track_caller]
-    pub fn containers(&self) -> Vec<String> {
-        names(&self.json(["ls"]))
     }
 
     /// Runs a program to its end.
@@ -238,10 +186,4 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
-}
-
-/// The names of a listing.
-fn names(listing: &Value) -> Vec<String> {
-    let listing = listing.as_array().expect("a listing is an array");
-    listing.iter().map(|one| one["name"].as_str().expect("what is listed has a name").to_owned()).collect()
 }

@@ -19,18 +19,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails by panicking")]
 
 mod archive;
+mod chance;
 mod console;
+mod containers;
 mod finished;
 mod host;
 mod leaks;
+mod memory;
+mod numbers;
 mod running;
 mod sandbox;
 mod wait;
 
 pub use archive::Archive;
+pub use chance::random;
 pub use console::Console;
 pub use finished::Finished;
 pub use host::{Disk, Elsewhere, Host};
+pub use memory::peak_kib;
+pub use numbers::{assert_same_bytes, numbers};
 pub use running::Running;
 pub use sandbox::{in_sandbox, in_sandbox_for};
 pub use wait::{LIMIT, allowed, eventually};

@@ -12,60 +12,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use appcontainers_tests::{Host, LIMIT, allowed, eventually, in_sandbox, in_sandbox_for};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use rustix::process::{Pid, Signal, kill_process};
+use appcontainers_tests::{
+    Host, LIMIT, allowed, assert_same_bytes, eventually, in_sandbox, in_sandbox_for, numbers, random,
+};
+use rand::{Rng as _, rngs::StdRng};
+use rustix::process::{Signal, kill_process};
 
 /// How many random moments each test tries.
 const ROUNDS: usize = 20;
-
-fn random() -> StdRng {
-    let given = std::env::var("APPC_TEST_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
-    let seed = given.unwrap_or_else(|| rand::rng().random());
-    eprintln!("APPC_TEST_SEED={seed}");
-    StdRng::seed_from_u64(seed)
-}
 
 /// A moment of at most so many milliseconds.
 fn moment(random: &mut StdRng, most_ms: u64) {
     thread::sleep(Duration::from_micros(random.random_range(0..most_ms * 1000)));
 }
 
-fn numbers(last: u32) -> Vec<u8> {
-    let mut text = Vec::new();
-    for number in 1..=last {
-        writeln!(text, "{number}").unwrap();
-    }
-    text
-}
-
-#[track_caller]
-fn kill_monitor(host: &Host, name: &str) -> Pid {
-    let pid = eventually("there is a monitor", || host.monitor(name));
-    kill_process(pid, Signal::KILL).unwrap();
-    pid
-}
-
 /// A process that ends has no command line any more while its sockets are still open: the kernel closes them next.
 #[track_caller]
 fn end_monitor(host: &Host, name: &str) {
-    let place = format!("/proc/{}", kill_monitor(host, name).as_raw_nonzero());
+    let place = format!("/proc/{}", host.kill_monitor(name).as_raw_nonzero());
     eventually("it is gone", || (!Path::new(&place).exists()).then_some(()));
-}
-
-fn spawn(host: &Host, line: &str) -> String {
-    host.appc(["-c", "web", "spawn", "--", "sh", "-c", line]).succeeds()
 }
 
 fn count_of(host: &Host, process: &str) -> Vec<u8> {
     host.appc(["-c", "web", "logs", "--process", process]).stdout
-}
-
-#[track_caller]
-fn assert_whole(printed: &[u8], expected: &[u8], round: usize) {
-    let at = printed.iter().zip(expected).position(|(one, other)| one != other);
-    let lengths = (printed.len(), expected.len());
-    assert!(printed == expected, "round {round}: {lengths:?} bytes, the first other one at {at:?}");
 }
 
 #[test]
@@ -74,11 +43,11 @@ fn a_process_goes_on_and_its_log_is_whole_when_the_monitor_is_killed() {
         host.start("web");
         let (mut random, expected) = (random(), numbers(400_000));
         for round in 0..ROUNDS {
-            let process = spawn(host, "seq 1 400000; exit 9");
+            let process = host.spawn_in("web", "seq 1 400000; exit 9");
             moment(&mut random, 60);
-            kill_monitor(host, "web");
+            host.kill_monitor("web");
             host.appc(["-c", "web", "wait", &process]).fails(9);
-            assert_whole(&count_of(host, &process), &expected, round);
+            assert_same_bytes(&format!("round {round}"), &count_of(host, &process), &expected);
         }
     });
 }
@@ -103,7 +72,7 @@ fn a_foreground_command_keeps_its_streams_when_the_monitor_is_killed() {
             }
             let done = running.wait();
             assert_eq!((done.code, done.stderr.as_slice()), (6, &b"done\n"[..]), "{}", done.transcript());
-            assert_whole(&done.stdout, &input, round);
+            assert_same_bytes(&format!("round {round}"), &done.stdout, &input);
         }
     });
 }
@@ -152,23 +121,23 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
         host.start("web");
         let (mut random, expected) = (random(), numbers(400_000));
         for round in 0..ROUNDS {
-            let process = spawn(host, "seq 1 400000");
+            let process = host.spawn_in("web", "seq 1 400000");
             moment(&mut random, 40);
             let pid = eventually("there is a monitor", || host.monitor("web"));
             kill_process(pid, Signal::STOP).unwrap();
             moment(&mut random, 300);
             kill_process(pid, Signal::CONT).unwrap();
             host.appc(["-c", "web", "wait", &process]).succeeds();
-            assert_whole(&count_of(host, &process), &expected, round);
+            assert_same_bytes(&format!("round {round}"), &count_of(host, &process), &expected);
         }
         // And for a minute.
-        let process = spawn(host, "seq 1 400000");
+        let process = host.spawn_in("web", "seq 1 400000");
         let pid = eventually("there is a monitor", || host.monitor("web"));
         kill_process(pid, Signal::STOP).unwrap();
         thread::sleep(Duration::from_secs(60));
         kill_process(pid, Signal::CONT).unwrap();
         host.appc(["-c", "web", "wait", &process]).succeeds();
-        assert_whole(&count_of(host, &process), &expected, ROUNDS);
+        assert_same_bytes("a minute", &count_of(host, &process), &expected);
     });
 }
 
@@ -176,13 +145,10 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
 fn a_container_that_ends_without_a_monitor_is_cleared_up_and_its_end_is_an_event() {
     in_sandbox(|host| {
         host.start("web");
-        let process = spawn(host, "exec sleep 1000");
-        let init = host.json(["inspect", "web"]);
-        assert_eq!(init["status"], "running");
+        let process = host.spawn_in("web", "exec sleep 1000");
+        assert_eq!(host.status("web"), "running");
         end_monitor(host, "web");
-        let init = fs::read_to_string(host.paths().container_run(&"web".parse().unwrap()).join("start.json")).unwrap();
-        let init: serde_json::Value = serde_json::from_str(&init).unwrap();
-        kill_process(Pid::from_raw(init["init"]["pid"].as_i64().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
+        kill_process(host.recorded_pid("web", "init").unwrap(), Signal::KILL).unwrap();
         eventually("its end is noted", || {
             let events = host.appc(["events", "--json"]).succeeds();
             events.lines().any(|line| line.contains("\"die\"") && line.contains("\"web\"")).then_some(())
@@ -202,7 +168,7 @@ fn what_was_to_be_started_again_is_started_by_the_monitor_that_adopts() {
         host.start("web");
         let words = ["-c", "web", "spawn", "--name", "s", "--restart", "always", "--", "sh", "-c", "sleep 0.3; exit 1"];
         host.appc(words).succeeds();
-        kill_monitor(host, "web");
+        host.kill_monitor("web");
         eventually("it was started again", || {
             let all = host.json(["-c", "web", "ps", "-a"]);
             all.as_array().unwrap().iter().any(|one| one["restarts"].as_u64().unwrap() > 0).then_some(())
@@ -215,7 +181,7 @@ fn what_was_to_be_started_again_is_started_by_the_monitor_that_adopts() {
 fn whoever_waits_or_watches_has_the_container_adopted() {
     in_sandbox(|host| {
         host.start("web");
-        let process = spawn(host, "while ! [ -e /tmp/go ]; do sleep 0.01; done; echo gone on; exit 8");
+        let process = host.spawn_in("web", "while ! [ -e /tmp/go ]; do sleep 0.01; done; echo gone on; exit 8");
         let mut watchers = ["wait", "attach"].map(|word| {
             let mut command = host.command("appc");
             command.args(["-c", "web", word, &process]);
@@ -237,7 +203,7 @@ fn a_container_of_one_command_stops_after_it_whoever_was_its_monitor() {
         host.provision("web");
         let mut running = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "echo up; cat; echo down"]);
         running.read_until("up\n");
-        kill_monitor(host, "web");
+        host.kill_monitor("web");
         running.stdin.as_mut().unwrap().write_all(b"through\n").unwrap();
         running.read_until("through\n");
         let done = running.wait();

@@ -12,10 +12,6 @@ use appcontainers_tests::{Host, eventually, in_sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-fn status(host: &Host, name: &str) -> String {
-    host.inspect(name)["status"].as_str().unwrap().to_owned()
-}
-
 /// What of a container has to be the same after a reboot.
 fn identity(host: &Host, name: &str) -> Value {
     let details = host.inspect(name);
@@ -25,9 +21,7 @@ fn identity(host: &Host, name: &str) -> Value {
 /// Ends everything as a power cut does, empties `/run`, and makes this another boot of the host's.
 fn reboot(host: &Host, running: &[&str]) {
     for name in running {
-        let path = host.paths().run().join("containers").join(name).join("start.json");
-        let record: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-        let pid = |which: &str| Pid::from_raw(record[which]["pid"].as_i64().unwrap() as i32).unwrap();
+        let pid = |which: &str| host.recorded_pid(name, which).unwrap();
         let status = fs::read_to_string(format!("/proc/{}/status", pid("init"))).unwrap();
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
         // LXC's monitor, which takes the init with it, would clear up after that.
@@ -79,8 +73,8 @@ fn a_marked_container_comes_back_after_a_reboot_as_it_was_and_others_are_stopped
 
         assert_eq!(host.containers(), ["db", "other", "unmarked", "web"], "an ephemeral container is gone");
         assert_eq!(["web", "db", "other", "unmarked"].map(|name| identity(host, name)), before);
-        assert_eq!(["web", "db"].map(|name| status(host, name)), ["running", "running"]);
-        assert_eq!(["other", "unmarked"].map(|name| status(host, name)), ["stopped", "stopped"]);
+        assert_eq!(["web", "db"].map(|name| host.status(name)), ["running", "running"]);
+        assert_eq!(["other", "unmarked"].map(|name| host.status(name)), ["stopped", "stopped"]);
         assert_eq!(host.sh_in("web", "cat /root/starts").succeeds(), "started\nstarted");
         assert_eq!(host.appc(["gc"]).succeeds(), "", "something stale was left");
         // What runs is left alone by a second call.
@@ -99,7 +93,7 @@ fn a_marked_container_that_cannot_start_holds_up_no_other() {
         host.sh_in("b", "rm /bin/sh").succeeds();
         let said = host.appc(["start", "--autostart"]).fails(1);
         assert!(said.contains("cannot start b: ") && said.contains("1 of 3 containers"), "{said}");
-        assert_eq!(["a", "b", "c"].map(|name| status(host, name)), ["running", "stopped", "running"]);
+        assert_eq!(["a", "b", "c"].map(|name| host.status(name)), ["running", "stopped", "running"]);
     });
 }
 
@@ -116,7 +110,7 @@ fn all_that_run_are_stopped_at_once() {
         host.appc(["stop", "--all", "--timeout", "3"]).succeeds();
         assert!(begin.elapsed() < 2 * TIMEOUT, "one after the other");
         for name in ["a", "b", "c", "d", "stopped"] {
-            assert_eq!(status(host, name), "stopped");
+            assert_eq!(host.status(name), "stopped");
         }
         host.appc(["stop", "--all"]).succeeds();
     });

@@ -36,17 +36,6 @@ fn segment(host: &Host, first: u64) -> PathBuf {
     host.paths().events().join(format!("{first:020}.jsonl"))
 }
 
-/// `app.aimg`, from which ephemeral containers are made.
-fn image(host: &Host) {
-    host.provision("maker");
-    host.appc(["-c", "maker", "save-image", "app.aimg"]).succeeds();
-    host.appc(["rm", "maker"]).succeeds();
-}
-
-fn ephemeral(host: &Host, name: &str) {
-    host.appc(["load-image", "app.aimg", "--ephemeral", "--name", name]).succeeds();
-}
-
 #[test]
 fn a_containers_life_is_told_in_order() {
     in_sandbox(|host| {
@@ -79,14 +68,14 @@ fn a_containers_life_is_told_in_order() {
 #[test]
 fn two_hundred_events_of_commands_at_once_have_no_hole_and_no_double() {
     in_sandbox(|host| {
-        image(host);
+        host.app_image(|_| {});
         let before = events(host, &[]).len();
         thread::scope(|scope| {
             for worker in 0..8 {
                 scope.spawn(move || {
                     for round in 0..13 {
                         let name = format!("c{worker}-{round}");
-                        ephemeral(host, &name);
+                        host.ephemeral(&name);
                         host.appc(["rm", &name]).succeeds();
                     }
                 });
@@ -102,6 +91,9 @@ fn two_hundred_events_of_commands_at_once_have_no_hole_and_no_double() {
 
 /// A time that can be compared.
 type Time = jiff::Timestamp;
+
+/// The number of ppoll(2).
+const PPOLL: &str = if cfg!(target_arch = "x86_64") { "271" } else { "73" };
 
 #[test]
 fn a_follower_sees_every_event_in_order_and_sleeps_in_between() {
@@ -124,7 +116,7 @@ fn a_follower_sees_every_event_in_order_and_sleeps_in_between() {
         eventually("it sleeps", || {
             let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
             let words: Vec<_> = call.split_whitespace().collect();
-            (words.first() == Some(&"271") && words.get(3) == Some(&"0x0")).then_some(())
+            (words.first() == Some(&PPOLL) && words.get(3) == Some(&"0x0")).then_some(())
         });
         follower.signal(Signal::INT);
         assert_eq!(follower.wait().code, 130);

@@ -299,10 +299,7 @@ fn a_terminal_goes_on_when_the_monitor_is_killed() {
         host.start("web");
         let mut console = host.console("appc -c web exec -it -- sh -c 'echo ready; cat; stty size'");
         console.until("ready\r\n");
-        let start = host.paths().container_run(&"web".parse().unwrap()).join("start.json");
-        let start: serde_json::Value = serde_json::from_str(&fs::read_to_string(start).unwrap()).unwrap();
-        let monitor = start["monitor"]["pid"].as_i64().unwrap();
-        kill_process(Pid::from_raw(monitor as i32).unwrap(), Signal::KILL).unwrap();
+        host.kill_monitor("web");
         console.resize(40, 90);
         console.type_in("typed after its end\n");
         console.until("typed after its end\r\ntyped after its end\r\n");

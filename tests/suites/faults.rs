@@ -75,10 +75,6 @@ fn has(host: &Host, name: &str) -> bool {
     host.containers().iter().any(|one| one == name)
 }
 
-fn status(host: &Host, name: &str) -> String {
-    host.inspect(name)["status"].as_str().unwrap().to_owned()
-}
-
 /// A running container that writes all the time.
 fn ticking(host: &Host, name: &str) {
     host.provision(name);
@@ -127,10 +123,7 @@ fn whole_files(host: &Host, name: &str) -> Option<usize> {
 /// `app.aimg`, and what is in it: see [`archive`].
 fn image(host: &Host) {
     archive(host);
-    host.provision("maker");
-    host.appc(["-c", "maker", "load-archive", "app.tar"]).succeeds();
-    host.appc(["-c", "maker", "save-image", "app.aimg"]).succeeds();
-    host.appc(["rm", "maker"]).succeeds();
+    host.app_image(|maker| drop(host.appc(["-c", maker, "load-archive", "app.tar"]).succeeds()));
 }
 
 /// Every layer in the file has its digest.
@@ -280,8 +273,7 @@ fn a_killed_save_image_leaves_no_container_frozen() {
 
 /// Whether the kernel was told to let a container's processes stand still.
 fn is_frozen(host: &Host, name: &str) -> bool {
-    let start = host.paths().container_run(&name.parse().unwrap()).join("start.json");
-    let start: Value = serde_json::from_slice(&fs::read(start).unwrap()).unwrap();
+    let start = host.start_record(name).unwrap();
     let cgroup = start["cgroup"].as_str().unwrap();
     let switches = ["", "/unified"].map(|tree| format!("/sys/fs/cgroup{tree}/{cgroup}/payload/cgroup.freeze"));
     switches.iter().any(|switch| fs::read_to_string(switch).is_ok_and(|text| text == "1\n"))
@@ -297,7 +289,7 @@ fn start_can_be_killed_at_any_moment() {
         };
         kill_at_every_moment(host, &["start", "web"], prepare, || {
             succeeds_or_says(host.appc(["start", "web"]), "already");
-            assert_eq!(status(host, "web"), "running");
+            assert_eq!(host.status("web"), "running");
             assert_eq!(host.in_container("web", ["cat", "/root/file"]).succeeds(), "kept");
         });
     });
@@ -409,12 +401,12 @@ fn a_container_whose_monitor_was_killed_runs_on_and_can_be_stopped_and_removed()
     in_sandbox(|host| {
         ticking(host, "web");
         kill(MONITOR);
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         goes_on(host, "web");
         host.appc(["gc"]).succeeds();
         goes_on(host, "web");
         host.appc(["stop", "web"]).succeeds();
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
         is_clean(host);
         host.appc(["start", "web"]).succeeds();
         goes_on(host, "web");
@@ -437,7 +429,7 @@ fn a_monitor_can_be_killed_at_any_moment_of_a_start() {
             host.appc(["stop", "web", "--timeout", "0"]).succeeds();
             eventually("the monitor before ends", || processes(MONITOR).is_empty().then_some(()));
             let mut starting = start(host, &["start", "web"]);
-            let monitor = eventually("the monitor is there", || monitor_of_start(host, "web"));
+            let monitor = eventually("the monitor is there", || host.recorded_pid("web", "monitor"));
             let _ = starting.wait_at_most(usual * moment / MOMENTS);
             let _ = kill_process(monitor, Signal::KILL);
             if moment % 2 == 0 {
@@ -453,7 +445,7 @@ fn a_monitor_can_be_killed_at_any_moment_of_a_start() {
             if moment % 3 == 0 {
                 is_clean(host);
             }
-            if status(host, "web") == "stopped" {
+            if host.status("web") == "stopped" {
                 host.appc(["start", "web"]).succeeds();
                 assert_eq!(host.in_container("web", ["echo", "here"]).succeeds(), "here");
             }
@@ -462,25 +454,18 @@ fn a_monitor_can_be_killed_at_any_moment_of_a_start() {
     });
 }
 
-/// The monitor that the record of a start names.
-fn monitor_of_start(host: &Host, name: &str) -> Option<Pid> {
-    let start = fs::read(host.paths().container_run(&name.parse().unwrap()).join("start.json")).ok()?;
-    let start: Value = serde_json::from_slice(&start).ok()?;
-    Pid::from_raw(start["monitor"]["pid"].as_i64()? as i32)
-}
-
 #[test]
 fn the_end_of_lxcs_monitor_ends_the_container_and_the_next_command_clears_up() {
     in_sandbox(|host| {
         ticking(host, "web");
         kill(MONITOR_OF_LXC);
-        eventually("the container has ended", || (status(host, "web") == "stopped").then_some(()));
+        eventually("the container has ended", || (host.status("web") == "stopped").then_some(()));
         host.appc(["start", "web"]).succeeds();
         goes_on(host, "web");
         // Both monitors at once: there is nobody to see the end.
         kill(MONITOR);
         kill(MONITOR_OF_LXC);
-        eventually("the container has ended", || (status(host, "web") == "stopped").then_some(()));
+        eventually("the container has ended", || (host.status("web") == "stopped").then_some(()));
         is_clean(host);
         host.appc(["start", "web"]).succeeds();
         goes_on(host, "web");
@@ -512,7 +497,7 @@ fn a_stop_during_a_start_leaves_the_container_stopped() {
             host.appc(["stop", "web", "--timeout", "0"]).succeeds();
             let done = starting.wait();
             assert!([0, 1].contains(&done.code), "{}", done.transcript());
-            assert_eq!(status(host, "web"), "stopped");
+            assert_eq!(host.status("web"), "stopped");
             is_clean(host);
         }
     });

@@ -7,12 +7,10 @@ use std::{
     io::Write as _,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
-use appcontainers_tests::{Archive, Host, LIMIT, eventually, in_sandbox};
-use rustix::process::{Pid, Signal, kill_process};
+use appcontainers_tests::{Archive, Host, LIMIT, Running, eventually, in_sandbox, peak_kib};
 use tar::EntryType;
 
 /// More than a monitor has that is attacked: what it has without that, and some buffers of a megabyte.
@@ -32,23 +30,17 @@ fn hostile_program(host: &Host, hostility: &str) -> PathBuf {
     program
 }
 
-/// `appc` that gives containers this agent.
-fn appc_with(host: &Host, agent: &Path) -> Command {
+/// Starts `web` with the hostile program in its agent's place.
+fn start_hostile(host: &Host, hostility: &str) -> Running {
     let programs = host.file("programs");
     fs::create_dir_all(&programs).unwrap();
-    fs::copy(agent, programs.join("appc-agent")).unwrap();
+    fs::copy(hostile_program(host, hostility), programs.join("appc-agent")).unwrap();
     fs::set_permissions(programs.join("appc-agent"), fs::Permissions::from_mode(0o711)).unwrap();
     let _ = fs::copy(host.programs().join("appc-monitor"), programs.join("appc-monitor"));
     // The container's ids have to pass all directories above the agent's file.
     let mut command = host.command("appc");
-    command.env("APPC_LIBEXEC", programs);
-    command
-}
-
-/// The most memory that a process has had, in KiB.
-fn peak(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
+    command.env("APPC_LIBEXEC", programs).args(["start", "web"]);
+    host.start_command(command, LIMIT)
 }
 
 #[track_caller]
@@ -65,12 +57,10 @@ fn monitor_log(host: &Host, name: &str) -> String {
 fn an_endless_message_of_pid_1_ends_the_container_and_the_monitor_stays_small() {
     in_sandbox(|host| {
         host.provision("web");
-        let mut command = appc_with(host, &hostile_program(host, "endless-message"));
-        command.args(["start", "web"]);
-        let mut start = host.start_command(command, LIMIT);
+        let mut start = start_hostile(host, "endless-message");
         let mut most = 0;
         while start.is_alive() {
-            most = most.max(host.monitor("web").and_then(peak).unwrap_or(0));
+            most = most.max(host.monitor("web").and_then(peak_kib).unwrap_or(0));
         }
         start.wait().refuses(1, &["web", "a message of more than two frames"]);
         assert_small("a message without an end", most);
@@ -84,9 +74,7 @@ fn an_endless_message_of_pid_1_ends_the_container_and_the_monitor_stays_small() 
 fn a_container_that_ran_is_ended_by_the_nonsense_of_its_pid_1_and_whoever_waits_hears_why() {
     in_sandbox(|host| {
         host.provision("web");
-        let mut command = appc_with(host, &hostile_program(host, "endless-message-later"));
-        command.args(["start", "web"]);
-        host.start_command(command, LIMIT).wait().succeeds();
+        start_hostile(host, "endless-message-later").wait().succeeds();
         host.in_container("web", ["true"]).refuses(125, &["a message of more than two frames"]);
         let events = || host.appc(["events", "--json"]).succeeds();
         eventually("its end is an event", || events().contains("\"die\"").then_some(()));
@@ -101,9 +89,7 @@ fn a_container_that_ran_is_ended_by_the_nonsense_of_its_pid_1_and_whoever_waits_
 fn a_pid_1_that_takes_no_answer_is_not_listened_to_and_is_stopped_all_the_same() {
     in_sandbox(|host| {
         host.provision("web");
-        let mut command = appc_with(host, &hostile_program(host, "takes-no-answer"));
-        command.args(["start", "web"]);
-        host.start_command(command, LIMIT).wait().succeeds();
+        start_hostile(host, "takes-no-answer").wait().succeeds();
         let monitor = host.monitor("web").unwrap();
         let cpu = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", monitor.as_raw_nonzero())).unwrap();
@@ -117,7 +103,7 @@ fn a_pid_1_that_takes_no_answer_is_not_listened_to_and_is_stopped_all_the_same()
             }
             (since.elapsed() > Duration::from_millis(500)).then_some(())
         });
-        assert_small("questions without end", peak(monitor).unwrap());
+        assert_small("questions without end", peak_kib(monitor).unwrap());
         host.appc(["stop", "web", "--timeout", "0"]).succeeds();
         assert_eq!(host.inspect("web")["status"], "stopped");
     });
@@ -127,18 +113,14 @@ fn a_pid_1_that_takes_no_answer_is_not_listened_to_and_is_stopped_all_the_same()
 fn a_pid_1_with_hundreds_of_connections_has_one() {
     in_sandbox(|host| {
         host.provision("web");
-        let mut command = appc_with(host, &hostile_program(host, "many-connections"));
-        command.args(["start", "web"]);
-        host.start_command(command, LIMIT).wait().succeeds();
+        start_hostile(host, "many-connections").wait().succeeds();
         let monitor = host.monitor("web").unwrap();
-        let init = host.paths().container_run(&"web".parse().unwrap()).join("start.json");
-        let init: serde_json::Value = serde_json::from_str(&fs::read_to_string(init).unwrap()).unwrap();
-        let connected = format!("/proc/{}/root/run/connected", init["init"]["pid"]);
+        let connected = format!("/proc/{}/root/run/connected", host.recorded_pid("web", "init").unwrap());
         let connected =
             eventually("it has connected", || fs::read_to_string(&connected).ok().filter(|text| text == "900"));
         let descriptors = fs::read_dir(format!("/proc/{}/fd", monitor.as_raw_nonzero())).unwrap().count();
         assert!(descriptors < 50, "{descriptors} descriptors for {connected} connections");
-        assert_small("900 connections", peak(monitor).unwrap());
+        assert_small("900 connections", peak_kib(monitor).unwrap());
         host.appc(["stop", "web", "--timeout", "0"]).succeeds();
     });
 }
@@ -172,7 +154,7 @@ fn nobody_but_pid_1_gets_to_the_monitors_socket() {
             assert_eq!(running.wait().code, 0);
             assert_eq!(monitor_log(host, name).matches("was refused").count(), 1);
             assert_eq!(host.monitor(name), Some(monitor));
-            assert_small("3000 strangers", peak(monitor).unwrap());
+            assert_small("3000 strangers", peak_kib(monitor).unwrap());
         }
     });
 }
@@ -216,8 +198,7 @@ fn a_socket_in_the_monitors_place_catches_no_agent() {
         let caught = || host.appc(["-c", "web", "logs", "--process", "trap"]).succeeds();
         eventually("it listens", || (caught() == "listening").then_some(()));
         for _ in 0..3 {
-            let before = host.monitor("web").unwrap();
-            kill_process(before, Signal::KILL).unwrap();
+            let before = host.kill_monitor("web");
             eventually("it is gone", || (host.monitor("web") != Some(before)).then_some(()));
             assert_eq!(host.in_container("web", ["echo", "fine"]).succeeds(), "fine");
         }

@@ -3,13 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path, time::Duration};
 
-use appcontainers_tests::{Archive, Host, eventually, in_sandbox, in_sandbox_for};
+use appcontainers_tests::{Archive, Host, eventually, in_sandbox, in_sandbox_for, peak_kib, random};
+use rand::Rng as _;
 
 /// Files of the host's that nothing may change, beside the place that things are fetched to.
 fn canaries(host: &Host) {
@@ -157,13 +154,6 @@ fn a_hostile_tar_that_is_put_stays_below_its_directory() {
     });
 }
 
-/// The most memory that a process has had, in kilobytes.
-fn peak_kb(pid: u64) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Runs `appc` and gives the most memory that it, or a child that it has waited for, has had, in kilobytes.
 fn peak_of(host: &Host, arguments: &str) -> u64 {
     let program = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
@@ -176,15 +166,12 @@ fn a_gibibyte_takes_as_little_memory_as_a_byte() {
     in_sandbox_for(Duration::from_secs(300), |host| {
         host.start("web");
         host.sh("echo x > small; head -c 1073741824 /dev/zero | tr '\\0' x > large").succeeds();
-        let start = fs::read_to_string(host.paths().container_run(&"web".parse().unwrap()).join("start.json")).unwrap();
-        let start: serde_json::Value = serde_json::from_str(&start).unwrap();
-        let monitor = start["monitor"]["pid"].as_u64().unwrap();
-        let agent = start["init"]["pid"].as_u64().unwrap();
+        let [monitor, agent] = ["monitor", "init"].map(|which| host.recorded_pid("web", which).unwrap());
         let copy = |name: &str| {
             let clients =
                 ["put NAME /srv", "fetch /srv/NAME NAME.back"].map(|line| peak_of(host, &line.replace("NAME", name)));
             host.sh(&format!("cmp {name} {name}.back")).succeeds();
-            [clients[0], clients[1], peak_kb(monitor), peak_kb(agent)]
+            [clients[0], clients[1], peak_kib(monitor).unwrap(), peak_kib(agent).unwrap()]
         };
         let (small, large) = (copy("small"), copy("large"));
         println!("peaks in kB of put, fetch, monitor, agent: {small:?} for a byte, {large:?} for a gibibyte");
@@ -194,18 +181,10 @@ fn a_gibibyte_takes_as_little_memory_as_a_byte() {
     });
 }
 
-/// So many times up to `most`, by chance; says the seed.
+/// So many times up to `most`, by chance.
 fn moments(count: usize, most: Duration) -> impl Iterator<Item = Duration> {
-    let mut state = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
-    println!("seed {state}");
-    std::iter::repeat_with(move || {
-        // xorshift64 (Marsaglia, 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        most.mul_f64((state % 1000) as f64 / 1000.0)
-    })
-    .take(count)
+    let mut random = random();
+    std::iter::repeat_with(move || most.mul_f64(random.random_range(0.0..1.0))).take(count)
 }
 
 /// Waits until nothing of a copy that was killed runs any more.

@@ -10,17 +10,6 @@ use std::{
 use appcontainers_tests::{Archive, Host, eventually, in_sandbox};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-/// The pid of a container's init, as the host sees it.
-fn init(host: &Host, name: &str) -> i64 {
-    let path = host.paths().container_run(&name.parse().unwrap()).join("start.json");
-    let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    fn find(value: &serde_json::Value) -> Option<i64> {
-        let map = value.as_object()?;
-        map.get("init").and_then(|init| init["pid"].as_i64()).or_else(|| map.values().find_map(find))
-    }
-    find(&record).expect("the init's pid")
-}
-
 #[test]
 fn root_inside_is_nobody_outside() {
     in_sandbox(|host| {
@@ -34,7 +23,8 @@ fn root_inside_is_nobody_outside() {
             let numbers: Vec<u64> = map.split_whitespace().map(|word| word.parse().unwrap()).collect();
             assert_eq!((numbers[0], numbers[2], numbers.len()), (0, 65536, 3), "{map}");
             assert_eq!(host.in_container(name, ["cat", "/proc/self/gid_map"]).succeeds(), map);
-            let status = fs::read_to_string(format!("/proc/{}/status", init(host, name))).unwrap();
+            let init = host.recorded_pid(name, "init").unwrap();
+            let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
             let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")).unwrap();
             assert!(uid.split_whitespace().all(|id| id == numbers[1].to_string()), "{uid} {map}");
             ranges.push(numbers[1]..numbers[1] + 65536);
@@ -174,7 +164,7 @@ fn a_device_node_in_dev_does_not_open_either() {
     in_sandbox(|host| {
         host.appc(["provision", "--name", "web", "--privileged"]).succeeds();
         host.appc(["start", "web"]).succeeds();
-        let root = format!("/proc/{}/root/dev", init(host, "web"));
+        let root = format!("/proc/{}/root/dev", host.recorded_pid("web", "init").unwrap());
         // Harmless ones: loop-control, and a loop device.
         for (name, kind, major, minor) in
             [("evil-char", FileType::CharacterDevice, 10, 237), ("evil-block", FileType::BlockDevice, 7, 0)]
@@ -260,7 +250,8 @@ fn the_agent_is_out_of_reach_of_the_containers_root() {
         host.sh_in("web", "kill -9 1; kill -TERM 1; kill -STOP 1; kill -SEGV 1; true").succeeds();
         host.in_container("web", ["true"]).succeeds();
         // A lower value of the agent's would be one that every process of the container may give itself.
-        let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", init(host, "web"))).unwrap();
+        let init = host.recorded_pid("web", "init").unwrap();
+        let score = fs::read_to_string(format!("/proc/{init}/oom_score_adj")).unwrap();
         assert_eq!(score.trim(), "0");
         host.sh_in("web", "echo -1000 > /proc/self/oom_score_adj").fails(1);
         assert_eq!(host.in_container("web", ["cat", "/proc/self/oom_score_adj"]).succeeds(), "0");

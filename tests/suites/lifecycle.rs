@@ -11,27 +11,12 @@ use std::{
 };
 
 use appcontainers_tests::{Archive, Host, LIMIT, Running, allowed, eventually, in_sandbox};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
-
-fn status(host: &Host, name: &str) -> String {
-    host.inspect(name)["status"].as_str().unwrap().to_owned()
-}
-
-fn add_startup_command(host: &Host, name: &str, line: &str) {
-    host.appc(["-c", name, "startup-command", "add", line]).succeeds();
-}
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
 
 /// `app.aimg`, from which ephemeral containers are made.
 fn image(host: &Host) {
-    host.provision("maker");
-    host.sh_in("maker", "echo from the image > /root/file").succeeds();
-    host.appc(["-c", "maker", "save-image", "app.aimg"]).succeeds();
-    host.appc(["rm", "maker"]).succeeds();
-}
-
-fn ephemeral(host: &Host, name: &str) {
-    host.appc(["load-image", "app.aimg", "--ephemeral", "--name", name]).succeeds();
+    host.app_image(|maker| drop(host.sh_in(maker, "echo from the image > /root/file").succeeds()));
 }
 
 #[test]
@@ -39,9 +24,9 @@ fn a_container_starts_and_stops_again_and_again_and_keeps_its_files() {
     in_sandbox(|host| {
         host.provision("web");
         for round in 0..3 {
-            assert_eq!(status(host, "web"), "stopped");
+            assert_eq!(host.status("web"), "stopped");
             host.appc(["start", "web"]).succeeds();
-            assert_eq!(status(host, "web"), "running");
+            assert_eq!(host.status("web"), "running");
             host.appc(["start", "web"]).refuses(1, &["web", "already"]);
             host.sh_in("web", "echo >> /root/rounds").succeeds();
             host.appc(["stop", "web"]).succeeds();
@@ -78,7 +63,7 @@ fn a_restart_keeps_address_mac_ids_and_files() {
         // Of one that is stopped it is a start.
         host.appc(["stop", "web"]).succeeds();
         host.appc(["restart", "web"]).succeeds();
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
     });
 }
 
@@ -86,9 +71,9 @@ fn a_restart_keeps_address_mac_ids_and_files() {
 fn an_ephemeral_container_is_gone_after_its_first_stop() {
     in_sandbox(|host| {
         image(host);
-        ephemeral(host, "guest");
+        host.ephemeral("guest");
         assert_eq!(host.inspect("guest")["overlay"], "tmp");
-        assert_eq!(status(host, "guest"), "stopped");
+        assert_eq!(host.status("guest"), "stopped");
         host.appc(["start", "guest"]).succeeds();
         host.sh_in("guest", "echo new > /root/new").succeeds();
         host.appc(["stop", "guest"]).succeeds();
@@ -96,7 +81,7 @@ fn an_ephemeral_container_is_gone_after_its_first_stop() {
         assert_eq!(entries(&host.paths().tmp_overlays()), [""; 0]);
         host.appc(["start", "guest"]).refuses(1, &["guest"]);
         // The name is free, and what was written is gone.
-        ephemeral(host, "guest");
+        host.ephemeral("guest");
         assert_eq!(host.sh_in("guest", "cat file; ls").succeeds(), "from the image\nfile");
         assert!(host.containers().is_empty(), "a command starts the container and, at its end, stops it");
     });
@@ -110,7 +95,7 @@ fn entries(directory: &Path) -> Vec<String> {
 fn an_ephemeral_container_outlives_a_restart_and_no_stop() {
     in_sandbox(|host| {
         image(host);
-        ephemeral(host, "guest");
+        host.ephemeral("guest");
         host.appc(["start", "guest"]).succeeds();
         host.sh_in("guest", "echo new > /root/new").succeeds();
         let before = host.inspect("guest");
@@ -128,8 +113,8 @@ fn an_ephemeral_container_outlives_a_restart_and_no_stop() {
 fn an_ephemeral_container_that_never_ran_is_removed_by_name() {
     in_sandbox(|host| {
         image(host);
-        ephemeral(host, "guest");
-        assert_eq!(status(host, "guest"), "stopped");
+        host.ephemeral("guest");
+        assert_eq!(host.status("guest"), "stopped");
         host.appc(["rm", "guest"]).succeeds();
         assert!(host.containers().is_empty());
     });
@@ -139,12 +124,9 @@ fn an_ephemeral_container_that_never_ran_is_removed_by_name() {
 fn an_ephemeral_container_that_dies_by_itself_is_gone_too() {
     in_sandbox(|host| {
         image(host);
-        ephemeral(host, "guest");
+        host.ephemeral("guest");
         host.appc(["start", "guest"]).succeeds();
-        let start = fs::read(host.paths().container_run(&"guest".parse().unwrap()).join("start.json")).unwrap();
-        let start: Value = serde_json::from_slice(&start).unwrap();
-        let init = Pid::from_raw(start["init"]["pid"].as_i64().unwrap() as i32).unwrap();
-        kill_process(init, Signal::KILL).unwrap();
+        kill_process(host.recorded_pid("guest", "init").unwrap(), Signal::KILL).unwrap();
         eventually("it is gone", || host.containers().is_empty().then_some(()));
         eventually("its overlay is gone", || {
             (fs::read_dir(host.paths().tmp_overlays()).unwrap().count() == 0).then_some(())
@@ -176,8 +158,8 @@ fn rm_refuses_a_running_container_unless_forced_and_frees_what_it_held() {
 fn startup_commands_run_at_every_start_in_their_order() {
     in_sandbox(|host| {
         host.provision("web");
-        add_startup_command(host, "web", "echo one >> /root/log; exec sleep 1000");
-        add_startup_command(host, "web", "echo unwanted >> /root/log");
+        host.add_startup_command("web", "echo one >> /root/log; exec sleep 1000");
+        host.add_startup_command("web", "echo unwanted >> /root/log");
         host.appc(["-c", "web", "add-startup-command", "sh", "-c", "echo \"two words\" >> /root/log"]).succeeds();
         let listed = host.json(["-c", "web", "startup-command", "ls"]);
         assert_eq!(listed[0], json!({ "index": 1, "command": "echo one >> /root/log; exec sleep 1000" }));
@@ -207,7 +189,7 @@ fn startup_commands_run_at_every_start_in_their_order() {
 fn what_startup_commands_say_is_in_the_containers_log() {
     in_sandbox(|host| {
         host.provision("web");
-        add_startup_command(host, "web", "echo hello from $(hostname); echo trouble >&2");
+        host.add_startup_command("web", "echo hello from $(hostname); echo trouble >&2");
         host.appc(["start", "web"]).succeeds();
         let log = host.paths().container_log(&"web".parse().unwrap());
         eventually("both lines are logged", || {
@@ -222,8 +204,8 @@ fn what_startup_commands_say_is_in_the_containers_log() {
 fn a_startup_command_that_fails_leaves_the_container_running() {
     in_sandbox(|host| {
         host.provision("web");
-        add_startup_command(host, "web", "exit 3");
-        add_startup_command(host, "web", "/no/such/program");
+        host.add_startup_command("web", "exit 3");
+        host.add_startup_command("web", "/no/such/program");
         host.appc(["start", "web"]).succeeds();
         assert_eq!(host.in_container("web", ["echo", "here"]).succeeds(), "here");
     });
@@ -233,12 +215,11 @@ fn a_startup_command_that_fails_leaves_the_container_running() {
 fn stop_asks_first_and_kills_what_does_not_listen() {
     in_sandbox(|host| {
         host.provision("web");
-        add_startup_command(
-            host,
+        host.add_startup_command(
             "web",
             "trap 'echo asked > /root/asked; exit' TERM; while :; do sleep 1000 & wait; done",
         );
-        add_startup_command(host, "web", "trap '' TERM; echo deaf > /root/deaf; while :; do sleep 1000; done");
+        host.add_startup_command("web", "trap '' TERM; echo deaf > /root/deaf; while :; do sleep 1000; done");
         host.appc(["start", "web"]).succeeds();
         eventually("both are there", || {
             let started = host.in_container("web", ["cat", "/root/deaf"]).text();
@@ -248,7 +229,7 @@ fn stop_asks_first_and_kills_what_does_not_listen() {
         let begin = Instant::now();
         host.appc(["stop", "web", "--timeout", "1"]).succeeds();
         assert!(begin.elapsed() >= Duration::from_secs(1), "what does not listen has its time");
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
         assert_eq!(host.in_container("web", ["cat", "/root/asked"]).succeeds(), "asked");
         host.appc(["stop", "web", "--timeout", "soon"]).fails(2);
         host.appc(["stop", "web", "--timeout", "-1"]).fails(2);
@@ -259,7 +240,7 @@ fn stop_asks_first_and_kills_what_does_not_listen() {
 fn a_start_keeps_a_container_that_a_command_holds() {
     in_sandbox(|host| {
         host.provision("web");
-        add_startup_command(host, "web", "echo started > /root/started");
+        host.add_startup_command("web", "echo started > /root/started");
         let mut running = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "echo ready; read line; echo bye"]);
         running.read_until("ready\n");
         host.in_container("web", ["ls", "/root/started"]).fails(1);
@@ -267,11 +248,11 @@ fn a_start_keeps_a_container_that_a_command_holds() {
         host.appc(["start", "web"]).refuses(1, &["web", "already"]);
         running.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         assert_eq!(running.wait().succeeds(), "bye");
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         eventually("the startup command", || {
             (host.in_container("web", ["cat", "/root/started"]).text() == "started").then_some(())
         });
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
     });
 }
 
@@ -320,7 +301,7 @@ fn starts_stops_and_runs_in_any_order_end_well() {
             assert!(done.code <= 3 || done.code == 125 || done.code > 128, "{}", done.transcript());
         }
         host.appc(["stop", "web", "--timeout", "1"]).succeeds();
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
         host.in_container("web", ["true"]).succeeds();
     });
 }
@@ -378,7 +359,7 @@ fn a_container_whose_monitor_is_of_another_version_is_left_alone_until_it_is_res
             host.appc(command).refuses(code, &["web", "version 99", "restart the container"]);
         }
         assert!(begin.elapsed() < allowed(Duration::from_secs(10)), "{:?}", begin.elapsed());
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         // It is the container that it was.
         let other = socket.with_extension("other");
         fs::rename(&socket, &other).unwrap();

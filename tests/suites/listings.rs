@@ -7,16 +7,9 @@ use std::{fs, os::unix::fs::MetadataExt};
 use appcontainers_tests::{Archive, Host, in_sandbox};
 use serde_json::{Value, json};
 
-fn add_startup_command(host: &Host, name: &str, line: &str) {
-    host.appc(["-c", name, "startup-command", "add", line]).succeeds();
-}
-
 /// `app.aimg`, from which ephemeral containers are made.
 fn image(host: &Host) {
-    host.provision("maker");
-    host.sh_in("maker", "echo from the image > /root/file").succeeds();
-    host.appc(["-c", "maker", "save-image", "app.aimg"]).succeeds();
-    host.appc(["rm", "maker"]).succeeds();
+    host.app_image(|maker| drop(host.sh_in(maker, "echo from the image > /root/file").succeeds()));
 }
 
 #[test]
@@ -61,7 +54,7 @@ fn every_listing_is_json_when_it_is_asked_for() {
         assert_eq!(announced, json!({ "name": "web" }));
         let loaded = host.json(["load-image", "app.aimg", "--name", "loaded"]);
         assert_eq!(loaded, json!({ "name": "loaded" }));
-        add_startup_command(host, "web", "true");
+        host.add_startup_command("web", "true");
         host.sh_in("web", "echo > /root/new; rm /bin/ls").succeeds();
         for (command, is_array) in [
             (&["ls"][..], true),

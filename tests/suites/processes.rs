@@ -2,25 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
-use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for};
+use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for, numbers};
 use rustix::process::Signal;
 use serde_json::Value;
-
-fn numbers(last: u32) -> Vec<u8> {
-    let mut text = Vec::new();
-    for number in 1..=last {
-        writeln!(text, "{number}").unwrap();
-    }
-    text
-}
-
-/// Starts a line of shell in the background of container `web`; its number.
-#[track_caller]
-fn spawn(host: &Host, line: &str) -> String {
-    host.appc(["-c", "web", "spawn", "--", "sh", "-c", line]).succeeds()
-}
 
 #[track_caller]
 fn listed(host: &Host, process: &str) -> Value {
@@ -33,7 +19,8 @@ fn listed(host: &Host, process: &str) -> Value {
 fn how_a_process_ended_stays_known_also_when_its_container_has_stopped() {
     in_sandbox(|host| {
         host.start("web");
-        let [seven, slept, lives] = ["exit 7", "kill -USR1 $$", "exec sleep 1000"].map(|line| spawn(host, line));
+        let [seven, slept, lives] =
+            ["exit 7", "kill -USR1 $$", "exec sleep 1000"].map(|line| host.spawn_in("web", line));
         host.appc(["-c", "web", "wait", &seven]).fails(7);
         host.appc(["-c", "web", "wait", &slept]).fails(128 + 10);
         host.appc(["-c", "web", "wait", "--timeout", "0", &lives]).refuses(125, &["has not ended"]);
@@ -42,14 +29,14 @@ fn how_a_process_ended_stays_known_also_when_its_container_has_stopped() {
         host.appc(["-c", "web", "kill", &lives]).succeeds();
         host.appc(["-c", "web", "wait", &lives]).fails(128 + 15);
         host.appc(["-c", "web", "kill", &lives]).refuses(1, &["has ended"]);
-        let lost = spawn(host, "exec sleep 1000");
+        let lost = host.spawn_in("web", "exec sleep 1000");
         host.appc(["stop", "web"]).succeeds();
         host.appc(["-c", "web", "wait", &seven]).fails(7);
         // The agent says how it ended before it ends itself.
         host.appc(["-c", "web", "wait", &lost]).fails(128 + 15);
         assert_eq!(listed(host, &slept)["signal"], 10);
         host.appc(["start", "web"]).succeeds();
-        let next = spawn(host, "true");
+        let next = host.spawn_in("web", "true");
         assert!(next.parse::<u32>().unwrap() > lost.parse().unwrap(), "a number was given twice");
         host.appc(["-c", "web", "wait", "99"]).refuses(125, &["no process 99", "ps -a"]);
     });
@@ -71,9 +58,9 @@ fn what_can_not_be_started_says_so_as_a_shell_does() {
 fn processes_are_peers_and_one_ending_ends_no_other() {
     in_sandbox(|host| {
         host.start("web");
-        let others = ["exec sleep 1000", "exec sleep 1001"].map(|line| spawn(host, line));
+        let others = ["exec sleep 1000", "exec sleep 1001"].map(|line| host.spawn_in("web", line));
         // It forks, and leaves: whose parent has gone is reaped by PID 1.
-        let forks = spawn(host, "for i in 1 2 3 4 5; do (sleep 0.05; true) & done; exit 3");
+        let forks = host.spawn_in("web", "for i in 1 2 3 4 5; do (sleep 0.05; true) & done; exit 3");
         host.appc(["-c", "web", "wait", &forks]).fails(3);
         for other in &others {
             assert_eq!(listed(host, other)["state"], "running");
@@ -109,7 +96,7 @@ fn the_exit_code_comes_after_the_last_byte() {
     in_sandbox(|host| {
         host.start("web");
         for round in 0..30 {
-            let process = spawn(host, &format!("echo first; echo last {round}; exit 7"));
+            let process = host.spawn_in("web", &format!("echo first; echo last {round}; exit 7"));
             let watched = host.appc(["-c", "web", "attach", &process]);
             assert_eq!((watched.code, watched.text()), (7, format!("first\nlast {round}")));
         }
@@ -121,7 +108,7 @@ fn ten_watchers_get_every_byte_and_the_exit_code() {
     in_sandbox(|host| {
         host.start("web");
         host.sh_in("web", "mkfifo /tmp/go").succeeds();
-        let process = spawn(host, "read x < /tmp/go; seq 1 300000; exit 5");
+        let process = host.spawn_in("web", "read x < /tmp/go; seq 1 300000; exit 5");
         let early = [(); 5].map(|()| start_watching(host, &process));
         host.sh_in("web", "echo > /tmp/go").succeeds();
         let late = [(); 5].map(|()| start_watching(host, &process));
@@ -144,7 +131,8 @@ fn start_watching(host: &Host, process: &str) -> appcontainers_tests::Running {
 fn a_watcher_that_stands_still_costs_nobody_anything_and_is_told_what_it_missed() {
     in_sandbox_for(std::time::Duration::from_secs(180), |host| {
         host.start("web");
-        let process = spawn(host, "while ! [ -e /tmp/go ]; do sleep 0.01; done; yes | head -c 400000000; exit 4");
+        let process =
+            host.spawn_in("web", "while ! [ -e /tmp/go ]; do sleep 0.01; done; yes | head -c 400000000; exit 4");
         let mut stalled = host.spawn("appc", ["-c", "web", "attach", &process]);
         let killed = start_watching(host, &process);
         let mut stdout = stalled.stdout.take().unwrap();
@@ -173,10 +161,8 @@ fn an_idle_container_wakes_neither_its_agent_nor_its_monitor() {
     in_sandbox(|host| {
         host.start("web");
         // Which prints nothing and waits, as a server without clients does.
-        spawn(host, "exec sleep 1000");
-        let start = host.paths().container_run(&"web".parse().unwrap()).join("start.json");
-        let start: Value = serde_json::from_str(&std::fs::read_to_string(start).unwrap()).unwrap();
-        let [agent, monitor] = ["init", "monitor"].map(|which| start[which]["pid"].to_string());
+        host.spawn_in("web", "exec sleep 1000");
+        let [agent, monitor] = ["init", "monitor"].map(|which| host.recorded_pid("web", which).unwrap().to_string());
         host.run("timeout", ["10", "strace", "-f", "-o", "trace", "-p", &agent, "-p", &monitor]).fails(124);
         let trace = std::fs::read_to_string(host.file("trace")).unwrap();
         assert!(trace.lines().count() >= 4, "each has two threads at least: {trace}");
@@ -243,7 +229,9 @@ fn logs_show_what_is_asked_for() {
         assert_eq!((text.as_str(), &pieces[0]["offset"]), ("1\n2\n3\n4\n5\n", &0.into()));
         host.appc(["-c", "web", "logs", "--process", "nobody"]).refuses(1, &["no process nobody"]);
 
-        let mut followed = host.spawn("appc", ["-c", "web", "logs", "-f", "--tail", "0"]);
+        let mut followed = host.spawn("appc", ["-c", "web", "logs", "-f", "--tail", "1"]);
+        // It has begun to follow.
+        followed.read_until("no end");
         host.sh_in("web", "echo followed").succeeds();
         followed.read_until("followed\n");
         host.appc(["restart", "web"]).succeeds();
@@ -261,7 +249,7 @@ fn a_full_disk_makes_processes_wait_and_loses_nothing() {
         host.appc(["stop", "web"]).succeeds();
         let disk = host.small_disk(&log, "8M");
         host.appc(["start", "web"]).succeeds();
-        let process = spawn(host, "seq 1 2000000");
+        let process = host.spawn_in("web", "seq 1 2000000");
         eventually("there is no room for another piece", || {
             let free = host.sh(&format!("df --output=avail {} | tail -1", log.display())).text();
             (free.trim().parse::<u64>().unwrap() < 100).then_some(())

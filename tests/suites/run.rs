@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 
 use appcontainers::container::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
-use appcontainers_tests::{Archive, Host, Running, eventually, in_sandbox};
+use appcontainers_tests::{Archive, Host, Running, assert_same_bytes, eventually, in_sandbox, numbers};
 use rustix::process::Signal;
 
 #[test]
@@ -74,34 +74,14 @@ fn wrong_usage_gives_2() {
     });
 }
 
-/// Numbers from 1 on, one a line: what is lost, doubled or out of order shows.
-fn numbers(last: u32) -> Vec<u8> {
-    let mut text = Vec::new();
-    for number in 1..=last {
-        writeln!(text, "{number}").unwrap();
-    }
-    text
-}
-
-#[track_caller]
-fn assert_same(got: &[u8], wanted: &[u8]) {
-    let at = got.iter().zip(wanted).position(|(one, other)| one != other);
-    assert!(
-        at.is_none() && got.len() == wanted.len(),
-        "{} bytes, not {}; first other byte: {at:?}",
-        got.len(),
-        wanted.len()
-    );
-}
-
 #[test]
 fn sixty_four_megabytes_on_each_stream_arrive_whole_and_apart() {
     in_sandbox(|host| {
         host.provision("web");
         let done = host.sh_in("web", "seq 1 7700000 & seq 1 7600000 >&2; wait");
         assert_eq!(done.code, 0);
-        assert_same(&done.stdout, &numbers(7_700_000));
-        assert_same(&done.stderr, &numbers(7_600_000));
+        assert_same_bytes("standard output", &done.stdout, &numbers(7_700_000));
+        assert_same_bytes("standard error", &done.stderr, &numbers(7_600_000));
     });
 }
 
@@ -113,7 +93,7 @@ fn nothing_is_lost_at_a_commands_end() {
         for _ in 0..20 {
             let done = host.sh_in("web", "seq 1 20000; exit 3");
             assert_eq!(done.code, 3);
-            assert_same(&done.stdout, &wanted);
+            assert_same_bytes("standard output", &done.stdout, &wanted);
         }
     });
 }
@@ -126,7 +106,7 @@ fn standard_input_goes_to_the_command_byte_for_byte() {
         std::fs::write(host.file("input"), &bytes).unwrap();
         let done = host.sh("appc -c web run -- cat < input");
         assert_eq!(done.code, 0);
-        assert_same(&done.stdout, &bytes);
+        assert_same_bytes("standard output", &done.stdout, &bytes);
         assert_eq!(host.sh("appc -c web run -- wc -c < input").succeeds(), "8000000");
     });
 }
@@ -206,7 +186,7 @@ fn a_signal_that_the_command_leaves_as_it_is_ends_it() {
         running.read_until("ready\n");
         running.signal(Signal::TERM);
         assert_eq!(running.wait().code, 143);
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
     });
 }
 
@@ -298,10 +278,6 @@ fn a_command_can_be_interrupted_whatever_appc_was_started_by() {
     });
 }
 
-fn status(host: &Host, name: &str) -> String {
-    host.inspect(name)["status"].as_str().unwrap().to_owned()
-}
-
 /// A command that runs in `name` until something is written to it.
 fn long_command(host: &Host, name: &str) -> Running {
     let mut running =
@@ -314,12 +290,12 @@ fn long_command(host: &Host, name: &str) -> Running {
 fn a_stopped_container_is_started_for_a_command_and_stopped_after_it() {
     in_sandbox(|host| {
         host.provision("web");
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
         let mut running = long_command(host, "web");
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         running.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
         assert_eq!(running.wait().succeeds(), "got x");
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
     });
 }
 
@@ -329,7 +305,7 @@ fn a_container_that_runs_goes_on_after_a_command() {
         host.start("web");
         host.in_container("web", ["true"]).succeeds();
         host.in_container("web", ["false"]).fails(1);
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         host.sh_in("web", "echo kept > /root/file").succeeds();
         assert_eq!(host.in_container("web", ["cat", "/root/file"]).succeeds(), "kept");
     });
@@ -344,10 +320,10 @@ fn of_two_commands_in_a_stopped_container_the_last_one_out_stops_it() {
         // The one that started the container goes first.
         first.stdin.as_mut().unwrap().write_all(b"1\n").unwrap();
         assert_eq!(first.wait().succeeds(), "got 1");
-        assert_eq!(status(host, "web"), "running");
+        assert_eq!(host.status("web"), "running");
         second.stdin.as_mut().unwrap().write_all(b"2\n").unwrap();
         assert_eq!(second.wait().succeeds(), "got 2");
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
     });
 }
 
@@ -365,7 +341,7 @@ fn commands_that_all_come_at_once_to_a_stopped_container_all_run() {
             let done = running.wait();
             assert_eq!((done.code, done.text()), (n, n.to_string()), "{}", done.transcript());
         }
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
     });
 }
 
@@ -390,7 +366,7 @@ fn a_grandchild_that_holds_the_pipe_does_not_hold_the_command() {
         assert!(host.in_container("web", ["ps"]).succeeds().contains("sleep 1000"), "the grandchild goes on");
         host.provision("api");
         assert_eq!(host.sh_in("api", "sleep 1000 & echo done").succeeds(), "done");
-        assert_eq!(status(host, "api"), "stopped");
+        assert_eq!(host.status("api"), "stopped");
     });
 }
 
@@ -407,7 +383,7 @@ fn a_reader_that_stalls_stops_its_command_and_loses_nothing() {
         assert_eq!(host.in_container("web", ["echo", "here"]).succeeds(), "here");
         let done = stalled.wait();
         assert_eq!(done.code, 0);
-        assert_same(&done.stdout, &numbers(6_000_000)[2..]);
+        assert_same_bytes("standard output", &done.stdout, &numbers(6_000_000)[2..]);
         assert_eq!(host.in_container("web", ["cat", "/root/end"]).succeeds(), "end");
     });
 }
@@ -429,7 +405,11 @@ fn a_command_that_nobody_reads_holds_up_no_other() {
             (last.1 > 30).then_some(())
         });
         for _ in 0..3 {
-            assert_same(&host.in_container("web", ["seq", "1", "200000"]).stdout, &numbers(200_000));
+            assert_same_bytes(
+                "standard output",
+                &host.in_container("web", ["seq", "1", "200000"]).stdout,
+                &numbers(200_000),
+            );
         }
         stalled.signal(Signal::TERM);
         drop(stalled);
@@ -442,7 +422,7 @@ fn a_reader_that_has_enough_ends_the_command() {
     in_sandbox(|host| {
         host.provision("web");
         assert_eq!(host.sh("appc -c web run -- yes 12345678 | head -c 10").stdout, b"12345678\n1");
-        assert_eq!(status(host, "web"), "stopped");
+        assert_eq!(host.status("web"), "stopped");
         host.appc(["start", "web"]).succeeds();
         assert_eq!(host.sh("appc -c web run -- yes 12345678 | head -c 10").stdout, b"12345678\n1");
         eventually("yes ends", || (!host.in_container("web", ["ps"]).text().contains("yes 1234")).then_some(()));
@@ -456,7 +436,7 @@ fn a_command_whose_appc_was_killed_does_not_stay_for_ever() {
         let running = long_command(host, "web");
         running.signal(Signal::KILL);
         assert_eq!(running.wait().code, 137);
-        eventually("the container stops", || (status(host, "web") == "stopped").then_some(()));
+        eventually("the container stops", || (host.status("web") == "stopped").then_some(()));
     });
 }
 
@@ -483,10 +463,7 @@ fn startup_commands_do_not_run_for_a_command() {
 /// An image with a program that says hello and writes a file.
 fn image(host: &Host) {
     Archive::new().program("app", "#!/bin/sh\necho hello $1\necho x >> count; cat count\n").write(host.file("app.tar"));
-    host.provision("maker");
-    host.appc(["-c", "maker", "load-archive", "app.tar"]).succeeds();
-    host.appc(["-c", "maker", "save-image", "app.aimg"]).succeeds();
-    host.appc(["rm", "maker"]).succeeds();
+    host.app_image(|maker| drop(host.appc(["-c", maker, "load-archive", "app.tar"]).succeeds()));
 }
 
 #[test]

@@ -17,6 +17,23 @@ fn the_architecture_names_every_crate() {
 }
 
 #[test]
+fn the_architecture_names_every_module_of_the_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let library = fs::read_to_string(root.join("appcontainers/src/lib.rs")).unwrap();
+    let modules =
+        library.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+    let table: Vec<_> = architecture.lines().filter(|line| line.starts_with("| `")).collect();
+    let names: Vec<_> = modules.collect();
+    assert!(names.len() > 20, "{names:?}");
+    for module in names {
+        let named =
+            table.iter().any(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{module}`"))));
+        assert!(named, "no table of ARCHITECTURE.md names the module {module}");
+    }
+}
+
+#[test]
 fn unsafe_code_is_in_one_crate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut looked_at = 0;

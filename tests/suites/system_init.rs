@@ -25,12 +25,8 @@ fn started(host: &Host, name: &str) {
     host.appc(["start", name]).succeeds();
 }
 
-fn status(host: &Host, name: &str) -> String {
-    host.inspect(name)["status"].as_str().unwrap().to_owned()
-}
-
 fn is_stopped(host: &Host, name: &str) {
-    eventually("it is stopped", || (status(host, name) == "stopped").then_some(()));
+    eventually("it is stopped", || (host.status(name) == "stopped").then_some(()));
 }
 
 #[test]
@@ -56,7 +52,7 @@ fn a_stop_asks_the_init_to_end_the_system_and_files_stay() {
         started(host, "os");
         host.appc(["-c", "os", "spawn", "--", "sleep", "600"]).succeeds();
         host.appc(["stop", "os"]).succeeds();
-        assert_eq!(status(host, "os"), "stopped");
+        assert_eq!(host.status("os"), "stopped");
         // Files of a stopped one are looked at without its init.
         assert_eq!(host.sh("appc -c os fetch /root/said - | tar -xO").succeeds(), "booted\nhalted");
         host.appc(["start", "os"]).succeeds();
@@ -70,7 +66,7 @@ fn one_that_does_not_end_is_killed_and_one_that_ends_itself_is_stopped() {
         started(host, "os");
         host.sh_in("os", "touch /root/stay").succeeds();
         host.appc(["stop", "os", "--timeout", "1"]).succeeds();
-        assert_eq!(status(host, "os"), "stopped");
+        assert_eq!(host.status("os"), "stopped");
         assert_eq!(host.sh("appc -c os fetch /root/said - | tar -xO").succeeds(), "booted");
         host.appc(["start", "os"]).succeeds();
         host.sh_in("os", "rm /root/stay").succeeds();
@@ -119,7 +115,7 @@ fn an_image_without_an_init_is_refused_at_its_start() {
         host.sh("appc -c os run -- true").fails(125);
         let said = host.appc(["start", "os"]).fails(1);
         assert!(said.contains("/sbin/init"), "{said}");
-        assert_eq!(status(host, "os"), "stopped");
+        assert_eq!(host.status("os"), "stopped");
     });
 }
 

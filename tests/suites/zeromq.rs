@@ -10,7 +10,7 @@ use std::{
 };
 
 use appcontainers_tests::{Host, Running, eventually, in_sandbox, in_sandbox_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The distribution's, which has the distribution's pyzmq.
@@ -65,17 +65,6 @@ fn spawn(host: &Host, line: &str) -> u64 {
 fn log_bytes(host: &Host) -> u64 {
     let segments = fs::read_dir(host.paths().containers().join("web/log")).unwrap();
     segments.filter_map(|segment| Some(segment.ok()?.metadata().ok()?.len())).sum()
-}
-
-fn kill_monitor(host: &Host) {
-    let record = fs::read(host.paths().run().join("containers/web/start.json")).unwrap();
-    let record: Value = serde_json::from_slice(&record).unwrap();
-    let pids = host.run("pgrep", ["-f", "^[^ ]*appc-monitor (run|adopt) .*web$"]).text();
-    let pids: Vec<i32> = pids.lines().map(|pid| pid.parse().unwrap()).collect();
-    assert!(!pids.is_empty(), "{record}");
-    for pid in pids {
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    }
 }
 
 #[test]
@@ -175,7 +164,7 @@ fn a_subscriber_outlives_the_monitor_and_misses_nothing() {
         let mut printed = Vec::new();
         for line in [20, 120, 121, 122, 220, 270, 340, 341] {
             printed.extend(program.read_until(&format!("line {line}\n")));
-            kill_monitor(host);
+            host.kill_monitor("web");
             host.in_container("web", ["true"]).succeeds();
         }
         let done = program.wait();
@@ -203,7 +192,7 @@ for _ in range(20):
         );
         for _ in 0..20 {
             subscriber.read_until("more\n");
-            kill_monitor(host);
+            host.kill_monitor("web");
             host.in_container("web", ["true"]).succeeds();
             writeln!(subscriber.stdin.as_ref().unwrap()).unwrap();
         }

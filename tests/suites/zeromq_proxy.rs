@@ -69,12 +69,6 @@ def ask(**request):
     host.spawn(PYTHON, ["-u", "-c", &format!("{begin}{text}")])
 }
 
-/// Starts a process in the background.
-#[track_caller]
-fn spawn(host: &Host, name: &str, line: &str) {
-    host.appc(["-c", name, "spawn", "--", "sh", "-c", line]).succeeds();
-}
-
 #[test]
 fn keys_are_made_for_their_owner_alone_and_nothing_is_overwritten() {
     in_sandbox(|host| {
@@ -127,7 +121,7 @@ fn the_program_in_the_page_prints_from_afar_what_a_container_prints() {
         let program = programs.iter().find(|text| text.contains("curve_serverkey")).unwrap();
         fs::write(host.file("remote.py"), program.split_once("```\n").unwrap().0).unwrap();
         host.start("web");
-        spawn(host, "web", "i=0; while true; do echo line $i; i=$((i+1)); usleep 100000; done");
+        host.spawn_in("web", "i=0; while true; do echo line $i; i=$((i+1)); usleep 100000; done");
         let mut proxy = host.spawn("appc", ["zmq-proxy", "tcp://127.0.0.1:5555", "--allow", &key(host, "client.key")]);
         let public = String::from_utf8(proxy.read_until("\n")).unwrap();
         let arguments = ["-u", "remote.py", "127.0.0.1", "5555", public.trim(), "client.key", "web"];
@@ -146,7 +140,7 @@ fn a_slow_client_finds_holes_and_fills_them() {
     in_sandbox(|host| {
         host.start("web");
         let _proxy = proxy(host);
-        spawn(host, "web", "echo begin; sleep 1000; seq 1 9000000; sleep 1000; echo end; exec sleep 1000");
+        host.spawn_in("web", "echo begin; sleep 1000; seq 1 9000000; sleep 1000; echo end; exec sleep 1000");
         let mut client = script(
             host,
             r#"
@@ -236,7 +230,7 @@ print(json.dumps(ask(request="stop", container="api")[0]))
             assert_eq!(line, serde_json::json!([format!("hello from {name}\n"), name, running]));
         };
         let greet = |name: &str| {
-            spawn(host, name, &format!("while true; do echo hello from {name}; usleep 100000; done"));
+            host.spawn_in(name, &format!("while true; do echo hello from {name}; usleep 100000; done"));
         };
         host.start("api");
         greet("api");
@@ -267,7 +261,7 @@ fn without_the_right_keys_nothing_is_readable() {
         for name in ["stranger.key", "other.key"] {
             key(host, name);
         }
-        spawn(host, "web", "while true; do echo hello; usleep 20000; done");
+        host.spawn_in("web", "while true; do echo hello; usleep 20000; done");
         let client = script(
             host,
             r#"
@@ -325,7 +319,7 @@ fn nobody_may_connect_to_a_proxy_that_allows_nobody() {
         for name in ["proxy.key", "client.key"] {
             key(host, name);
         }
-        spawn(host, "web", "while true; do echo hello; usleep 20000; done");
+        host.spawn_in("web", "while true; do echo hello; usleep 20000; done");
         let proxy = start_proxy(host, &["--keys", "proxy.key"]);
         let refused = r#"
 from zmq.utils.monitor import recv_monitor_message
@@ -364,8 +358,7 @@ fn who_listens_on_the_wire_reads_nothing() {
     in_sandbox(|host| {
         host.start("web");
         let _proxy = proxy(host);
-        spawn(
-            host,
+        host.spawn_in(
             "web",
             "i=0; while [ $i -lt 20000 ]; do echo the-secret-of-the-container-$i; i=$((i+1)); done; exec sleep 1000",
         );

@@ -1,4 +1,8 @@
-//! The container's processes as this monitor has them: their starts, their ends, and their being started again.
+//! The container's processes as this monitor has them: their starts, their ends, and signals to them. What is due at a time
+//! is in `deadlines`, what comes from a monitor before this one in `adoption`.
+
+mod adoption;
+mod deadlines;
 
 use std::time::{Duration, Instant};
 
@@ -17,22 +21,12 @@ use jiff::Timestamp;
 use super::{Monitor, Phase, direct::DirectOutput};
 use crate::agent::quoted;
 
-/// Between HUP and KILL for a command whose client is gone.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
-
-/// How long a command whose monitor has died waits for its client to come back.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Before a process is started again, the first time and at most.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
-
-/// A process that has run for so long did not fail at once: the pause is short again.
-const RESTART_CALM: Duration = Duration::from_secs(10);
 
 /// How many processes that have ended are remembered: children of theirs may write on.
 const MOST_ENDED: usize = 1024;
 
-const SIGHUP: u8 = 1;
 const SIGKILL: u8 = 9;
 
 /// The signals that ask for an end: 2 INT, 3 QUIT, 9 KILL, 15 TERM. HUP often asks for something else.
@@ -131,40 +125,6 @@ impl Monitor {
         }
     }
 
-    /// Takes over the processes that the journal of processes has of this start.
-    pub(super) fn adopt_processes(&mut self) {
-        let now = Instant::now();
-        let table = self.journal.table();
-        for record in table.records() {
-            let mut process = Process { is_adopted: true, ..Process::new(record.role, None) };
-            match record.role {
-                _ if record.ended.is_some() => {
-                    if !table.awaits_restart(record) {
-                        continue;
-                    }
-                    (process.ended, process.restart_at) = (true, Some(now + RESTART_PAUSE.0));
-                }
-                Role::Foreground => process.hang_up_at = Some(now + CLAIM_PATIENCE),
-                // Its client has no way to go on.
-                Role::FileOperation => process.kill_at = Some(now),
-                Role::Background | Role::Startup => {}
-            }
-            self.processes.insert(record.id, process);
-        }
-    }
-
-    /// Asks for those again of whose start the agent may not have heard: to it, the same twice is once.
-    pub(super) fn spawn_again(&mut self) -> anyhow::Result<()> {
-        let unheard = self.processes.iter().filter(|(_, process)| !process.is_known()).map(|(id, _)| *id);
-        for process in unheard.collect::<Vec<_>>() {
-            let record = self.journal.table().get(process).filter(|record| record.pid.is_none());
-            if let Some(spec) = record.map(|record| record.spec.clone()) {
-                self.agent.send(&ToAgent::Spawn { process, spec }, &[])?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn started(
         &mut self,
         process: ProcessId,
@@ -245,36 +205,6 @@ impl Monitor {
         self.agent.send(&ToAgent::Noted { process }, &[])
     }
 
-    fn plan_restart(&mut self, process: ProcessId) {
-        let table = self.journal.table();
-        let awaits = table.get(process).is_some_and(|record| table.awaits_restart(record));
-        if let Some(state) = self.processes.get_mut(&process).filter(|_| awaits) {
-            if state.started.elapsed() >= RESTART_CALM {
-                state.restart_pause = RESTART_PAUSE.0;
-            }
-            state.restart_at = Some(Instant::now() + state.restart_pause);
-        }
-    }
-
-    fn restart(&mut self, ended: ProcessId) -> anyhow::Result<()> {
-        if matches!(self.phase, Phase::Stopping(_)) {
-            return Ok(());
-        }
-        let pause = self.processes.get(&ended).map_or(RESTART_PAUSE.0, |state| state.restart_pause);
-        let Some(record) = self.journal.table().get(ended).cloned() else { return Ok(()) };
-        let request = Request {
-            name: record.name,
-            restart: record.restart,
-            instead_of: Some(ended),
-            ..Request::new(record.role, None, record.spec)
-        };
-        let (process, _) = self.spawn(request)?;
-        if let Some(state) = self.processes.get_mut(&process) {
-            state.restart_pause = (2 * pause).min(RESTART_PAUSE.1);
-        }
-        Ok(())
-    }
-
     /// Forgets those that ended first, when they are many.
     fn forget_oldest(&mut self) {
         let ended = self.processes.iter().filter(|(_, process)| process.ended && process.restart_at.is_none());
@@ -283,45 +213,6 @@ impl Monitor {
             self.processes.remove(id);
             self.forget_output(*id);
         }
-    }
-
-    pub(super) fn tick_processes(&mut self, now: Instant) -> anyhow::Result<()> {
-        let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
-        let (mut hang_up, mut kill, mut restart) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, process) in &mut self.processes {
-            for (at, due) in [
-                (&mut process.hang_up_at, &mut hang_up),
-                (&mut process.kill_at, &mut kill),
-                (&mut process.restart_at, &mut restart),
-            ] {
-                if is_due(at) {
-                    due.push(*id);
-                }
-            }
-        }
-        for process in hang_up {
-            self.orphaned(process)?;
-        }
-        for process in kill {
-            self.agent.send(&ToAgent::Signal { process, signal: SIGKILL }, &[])?;
-        }
-        for process in restart {
-            self.restart(process)?;
-        }
-        Ok(())
-    }
-
-    /// A foreground command's client is gone.
-    pub(super) fn orphaned(&mut self, process: ProcessId) -> anyhow::Result<()> {
-        self.log.release(process);
-        let Some(state) = self.processes.get_mut(&process) else { return Ok(()) };
-        state.client = None;
-        if !state.ended && matches!(state.role, Role::Foreground | Role::FileOperation) {
-            state.kill_at = Some(Instant::now() + ORPHAN_GRACE);
-            self.agent.send(&ToAgent::Signal { process, signal: SIGHUP }, &[])?;
-        }
-        // Nobody will pass on what was sent to it.
-        self.pass_direct_on(process, u64::MAX)
     }
 
     /// Sends a signal that somebody asked for; why it can't be sent, if so.
@@ -344,31 +235,5 @@ impl Monitor {
         self.agent.send(&ToAgent::Signal { process, signal }, &[])?;
         self.happened("process-kill", process, None, [("signal", signal.into())]);
         Ok(Ok(()))
-    }
-
-    /// Gives a foreground command, whose monitor has died, to its client that has come back.
-    pub(super) fn claim(&mut self, client: u64, process: ProcessId) -> Result<(), String> {
-        let record = self.journal.table().get(process).filter(|record| record.role == Role::Foreground);
-        let record = record.ok_or_else(|| format!("there is no foreground command {process}"))?;
-        let (position, ended) = (record.position, record.ended.clone());
-        let state = self.processes.get_mut(&process);
-        if state.as_ref().is_some_and(|state| state.client.is_some()) {
-            return Err(format!("process {process} has a client"));
-        }
-        let (mut input_bytes, mut taken_bytes) = (u64::MAX, u64::MAX);
-        if let Some(state) = state {
-            (state.client, state.hang_up_at, state.kill_at) = (Some(client), None, None);
-            (input_bytes, taken_bytes) = (state.input_bytes, state.taken_bytes);
-        }
-        let Some(client) = self.clients.get_mut(&client) else { return Ok(()) };
-        (client.process, client.told, client.consumed) = (Some(process), position, Some(position));
-        client.link.send(&ToClient::Claimed { position, input_bytes, taken_bytes }, &[]);
-        match ended.map(|ended| (ended.end, ended.position)) {
-            Some((End::Exited(status), position)) => client.link.send(&ToClient::Exited { status, position }, &[]),
-            Some((End::NotStarted(failure), _)) => client.link.send(&ToClient::SpawnFailed { failure }, &[]),
-            Some((End::Lost, _)) => client.link.send(&ToClient::Stopped, &[]),
-            None => {}
-        }
-        Ok(())
     }
 }

@@ -34,7 +34,9 @@ impl Links {
     /// The archive has the file under this name.
     pub(super) fn add(&mut self, stat: &Stat, path: &[u8]) {
         if stat.st_nlink > 1 {
-            self.0.insert(id(stat), Name { path: path.into(), left: stat.st_nlink - 1 });
+            #[allow(clippy::unnecessary_cast, reason = "on 64-bit ARM it has 32 bits")]
+            let names = stat.st_nlink as u64;
+            self.0.insert(id(stat), Name { path: path.into(), left: names - 1 });
         }
     }
 }

@@ -15,6 +15,20 @@ use crate::{
 };
 
 /// A container: configuration, reservation and status together.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, Service};
+///
+/// for listed in Service::open(Paths::from_env()?).containers()? {
+///     match listed.details {
+///         Ok(details) => println!("{} {} {:?}", details.name, details.ip, details.status),
+///         Err(error) => eprintln!("{}: {error}", listed.name),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Serialize)]
 pub struct ContainerDetails {
     /// Its name.

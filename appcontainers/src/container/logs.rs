@@ -47,6 +47,25 @@ pub enum LogPiece<'a> {
 }
 
 /// A reader of a container's log. It holds nobody up: what its slowness costs, it alone pays.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{LogPiece, LogQuery, Paths, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let mut logs = web.logs(LogQuery { tail: Some(10), ..Default::default() })?;
+/// loop {
+///     while let Some(piece) = logs.next_piece()? {
+///         match piece {
+///             LogPiece::Output(record) => print!("{}", String::from_utf8_lossy(record.payload)),
+///             LogPiece::Dropped { bytes } => eprintln!("{bytes} bytes are gone"),
+///         }
+///     }
+///     logs.wait(None)?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Logs {
     container: Container,

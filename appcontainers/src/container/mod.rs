@@ -41,6 +41,31 @@ use crate::{
 };
 
 /// A container by name. It holds no lock: what it stands for may be changed by others between two calls.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use appcontainers::{Command, ExitStatus, Paths, Service, SpawnOptions};
+///
+/// let service = Service::open(Paths::from_env()?);
+/// let web = service.container(&"web".parse()?)?;
+/// web.start()?;
+///
+/// // A line for the shell, a program with its arguments, and one as somebody else.
+/// web.run("echo hello > /root/greeting")?;
+/// web.run(["cat", "/root/greeting"])?;
+/// let command = Command { user: Some("nobody".to_owned()), ..["id", "-un"].into() };
+/// assert_eq!(web.run(command)?, ExitStatus::Code(0));
+///
+/// // In the background, until it ends by itself.
+/// let process = web.spawn("sleep 5; echo done", SpawnOptions::default())?;
+/// let end = web.wait(&appcontainers::process::ProcessRef::Id(process), None)?;
+/// println!("{end:?}");
+/// web.stop(Duration::from_secs(10))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Container {
     paths: Paths,

@@ -21,6 +21,20 @@ use crate::{
 };
 
 /// A process in the background.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, RestartPolicy, Service, SpawnOptions};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let options = SpawnOptions { name: Some("server".parse()?), restart: RestartPolicy::Always };
+/// web.spawn(["/usr/bin/serve", "--port", "80"], options)?;
+/// for process in web.processes()?.records().filter(|process| process.ended.is_none()) {
+///     println!("{} {:?}", process.id, process.name);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct SpawnOptions {
     /// What it is called beside its number; no living process of the container may have that name.

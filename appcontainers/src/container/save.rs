@@ -21,6 +21,20 @@ use crate::{
 };
 
 /// How to save.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use appcontainers::{NoProgress, Paths, SaveOptions, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let options = SaveOptions { thin: true, compression_level: Some(19), name: Some("shop".parse()?) };
+/// let saved = web.save_image_with(Path::new("shop.aimg"), &options, &NoProgress)?;
+/// assert_eq!(saved.image.name.as_str(), "shop");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct SaveOptions {
     /// Leave the base's layers out: the image needs a store that has them.

@@ -15,6 +15,19 @@ pub enum Verdict {
 }
 
 /// One thing that was looked at.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, Service, Verdict};
+///
+/// for check in Service::open(Paths::from_env()?).doctor() {
+///     if check.verdict != Verdict::Fit {
+///         println!("{}: {}; {}", check.name, check.detail, check.mend.unwrap_or_default());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What: one short word or two with a `-`.

@@ -36,6 +36,17 @@ use crate::ContainerName;
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// A thing that happened to a container or to a process in it.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::Event;
+///
+/// let line = r#"{"number":7,"time":"2024-05-06T07:08:09Z","container":"web","kind":"start"}"#;
+/// let event: Event = serde_json::from_str(line)?;
+/// assert_eq!((event.number, event.container.as_str(), event.kind.as_str()), (7, "web", "start"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Counted from 1, over all containers, without holes.

@@ -31,20 +31,44 @@ pub enum Since {
     Time(Timestamp),
 }
 
-/// A cursor in the journal. The iteration ends where the journal does for now, and goes on when there is more:
+/// A cursor in the journal. The iteration ends where the journal does for now, and goes on when there is more. What it has
+/// not read is kept for it only as long as the journal keeps it for all.
+///
+/// # Examples
+///
+/// What others do, as they do it:
 ///
 /// ```no_run
-/// # fn f(service: &appcontainers::Service) -> Result<(), appcontainers::Error> {
-/// let mut events = service.events(appcontainers::event::Since::Oldest)?;
+/// use appcontainers::{Paths, Service, event::Since};
+///
+/// let service = Service::open(Paths::from_env()?);
+/// let mut events = service.events(Since::Oldest)?.of("web".parse()?);
 /// loop {
 ///     for event in &mut events {
 ///         println!("{}", event?.kind);
 ///     }
 ///     events.wait(None)?;
 /// }
-/// # }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-/// What it has not read is kept for it only as long as the journal keeps it for all.
+/// Events of a program's own stand between those of the library:
+///
+/// ```
+/// use appcontainers::{
+///     Paths,
+///     event::{Events, NewEvent, Since, append},
+/// };
+///
+/// let place = tempfile::tempdir()?;
+/// let paths = Paths::new(place.path(), place.path().join("run"));
+/// # std::fs::create_dir(paths.events())?;
+/// append(&paths, &NewEvent::new(&"web".parse()?, "deployed"))?;
+/// let mut events = Events::open(&paths, Since::Number(0))?;
+/// assert_eq!(events.next().expect("one")?.kind, "deployed");
+/// assert!(events.next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Events {
     directory: PathBuf,

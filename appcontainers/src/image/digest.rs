@@ -6,6 +6,23 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// A sha256, written `sha256:HEX`.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// use appcontainers::{Digest, image::Hasher};
+///
+/// let digest = Digest::of(b"abc");
+/// assert_eq!(digest.short(), "ba7816bf8f01");
+/// assert_eq!(digest.to_string().parse::<Digest>()?, digest);
+///
+/// let mut hasher = Hasher::default();
+/// hasher.write_all(b"abc")?;
+/// assert_eq!(hasher.finish(), digest);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);

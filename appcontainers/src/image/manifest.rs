@@ -16,6 +16,28 @@ pub const MAX_LAYERS: usize = 64;
 pub const ALIGNMENT: u64 = 4096;
 
 /// An image's description.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::{
+///     Digest, Manifest,
+///     image::{ImageConfig, Layer, SCHEMA_VERSION},
+/// };
+///
+/// let manifest = Manifest {
+///     schema_version: SCHEMA_VERSION,
+///     name: "app".parse()?,
+///     created: "2024-05-06T07:08:09Z".parse()?,
+///     architecture: std::env::consts::ARCH.to_owned(),
+///     layers: vec![Layer { digest: Digest::of(b"a squashfs"), size_bytes: 4096, offset: None }],
+///     base: None,
+///     config: ImageConfig { startup_commands: vec!["exec ./app".to_owned()], ..Default::default() },
+/// };
+/// manifest.validate()?;
+/// assert_eq!(Manifest::parse(&manifest.to_json()?)?, manifest);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {

@@ -34,6 +34,18 @@ use super::{IdRange, MacAddress, address};
 use crate::{ContainerName, Paths, state::Durability};
 
 /// What one container holds.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, network::Reservations};
+///
+/// let reservations = Reservations::read(&Paths::from_env()?)?;
+/// if let Some(web) = reservations.get(&"web".parse()?) {
+///     println!("web holds {} and {} until it is removed", web.ip, web.mac);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reservation {
     /// The container.

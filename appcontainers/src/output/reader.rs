@@ -16,6 +16,26 @@ use super::{LOG_ITSELF, LogError, Record, RecordHeader, gone, io_error, segment_
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A cursor in a log. The log is there while the cursor is, also when the container is removed.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::{
+///     ProcessId, Stream,
+///     output::{LogReader, LogWriter, RecordHeader},
+/// };
+///
+/// let place = tempfile::tempdir()?;
+/// let mut log = LogWriter::open(&place.path().join("log"))?;
+/// let header = RecordHeader { process: ProcessId(1), stream: Stream::Stdout, offset: 0, time_ns: 0, length: 6 };
+/// log.append(&header, b"hello\n")?;
+///
+/// let mut reader = LogReader::open(&place.path().join("log"))?;
+/// let record = reader.next_whole()?.expect("a record is there");
+/// assert_eq!((record.header.process, record.payload), (ProcessId(1), &b"hello\n"[..]));
+/// assert!(reader.next_whole()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,

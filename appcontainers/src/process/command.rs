@@ -11,6 +11,21 @@ use super::{
 use crate::image::ImageConfig;
 
 /// A command for a container; what it leaves open comes from the container's configuration.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::Command;
+///
+/// assert_eq!(Command::from("echo $HOME | tr a-z A-Z").argv, ["/bin/sh", "-c", "echo $HOME | tr a-z A-Z"]);
+/// let command = Command {
+///     env: [("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
+///     working_dir: Some("/srv".to_owned()),
+///     ..["ls", "-l"].into()
+/// };
+/// assert_eq!(command.argv, ["ls", "-l"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Command {
     /// Program and arguments, not empty.

@@ -146,6 +146,8 @@ impl Follower {
                 self.logged = self.logged.max(position);
                 self.ended = Some((status, position));
             }
+            // Why it was ended may have come just before.
+            ToClient::Stopped if matches!(self.over, Some(RunError::Connection(ConnectionError::Refused(_)))) => {}
             ToClient::Stopped => self.over = Some(RunError::ContainerStopped),
             ToClient::Output { stream } => {
                 self.streams.pass_on(stream, payload, connection)?;
@@ -270,6 +272,21 @@ mod tests {
         let position = LAST;
         let (followed, passed_on) = follow_to_the_end(b"last", &[ToClient::Logged { position }, ToClient::Stopped]);
         assert!(matches!(followed, Err(RunError::ContainerStopped)), "{followed:?}");
+        assert_eq!(passed_on, b"last");
+    }
+
+    #[test]
+    fn why_a_container_was_ended_is_not_hidden_by_its_end() {
+        let said = [
+            ToClient::Failed { message: "nonsense".to_owned() },
+            ToClient::Logged { position: LAST },
+            ToClient::Stopped,
+        ];
+        let (followed, passed_on) = follow_to_the_end(b"last", &said);
+        assert!(
+            matches!(&followed, Err(RunError::Connection(ConnectionError::Refused(why))) if why == "nonsense"),
+            "{followed:?}"
+        );
         assert_eq!(passed_on, b"last");
     }
 

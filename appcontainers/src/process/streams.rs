@@ -17,6 +17,18 @@ use super::{
 const SIGPIPE: u8 = 13;
 
 /// A foreground command's streams.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Command, Paths, RunStreams, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let streams = RunStreams::inherit()?.with_terminal()?;
+/// let status = web.exec_with(Command::login_shell().on_terminal_of(&streams), streams)?;
+/// println!("{status:?}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct RunStreams {
     /// Standard input, passed on as it comes; none if the command has none.

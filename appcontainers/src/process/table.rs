@@ -164,6 +164,19 @@ impl ProcessRecord {
 }
 
 /// A container's processes.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, Service, process::ProcessRef};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let processes = web.processes()?;
+/// if let Some(server) = processes.find(&"server".parse::<ProcessRef>()?) {
+///     println!("process {} has pid {:?} and was started again {} times", server.id, server.pid, server.restarts);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessTable(BTreeMap<ProcessId, ProcessRecord>);
 
@@ -285,6 +298,17 @@ impl ProcessTable {
 }
 
 /// A process by number or by name.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::{ProcessId, process::ProcessRef};
+///
+/// assert_eq!("7".parse::<ProcessRef>()?, ProcessRef::Id(ProcessId(7)));
+/// assert_eq!("server".parse::<ProcessRef>()?, ProcessRef::Name("server".parse()?));
+/// assert!("no name".parse::<ProcessRef>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessRef {
     /// By its number.

@@ -93,13 +93,13 @@ pub(crate) fn mount_rootfs(
     drop(mounted);
 
     let overlay = overlay_dir(paths, name, record.overlay);
-    let work = renew_work(&overlay, range)?;
+    let (upper, work) = (overlay.join("upper"), renew_work(&overlay, range)?);
     let failed = |source| RuntimeError::MountOverlay { name: name.clone(), target: root.clone(), source };
     std::env::set_current_dir(directory).map_err(failed)?;
     let uppermost_first: Vec<&Path> = lowers.iter().rev().map(PathBuf::as_path).collect();
     let options = Overlay {
         lowers: &uppermost_first,
-        upper_and_work: Some((&overlay.join("upper"), &work)),
+        upper_and_work: Some((&upper, &work)),
         volatile: record.overlay == OverlayKind::Tmp,
     };
     mount::overlay(&options, &root).map_err(failed)?;

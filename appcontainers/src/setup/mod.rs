@@ -40,6 +40,18 @@ pub(crate) use ids::wide;
 const READERS_END: Duration = Duration::from_secs(2);
 
 /// How to set up.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, Service, SetupOptions};
+///
+/// let service = Service::open(Paths::from_env()?);
+/// for change in service.set_up(&SetupOptions { subnet: Some("10.44.0.0/16".parse()?) })? {
+///     println!("{change:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SetupOptions {
     /// The containers' network; one that is free is chosen if there is none yet.

@@ -46,6 +46,17 @@ impl Phase {
 }
 
 /// A file for a container.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::skeleton::{RenderedFile, to_tar};
+///
+/// let file = RenderedFile { path: "etc/motd".into(), mode: 0o644, bytes: b"hello\n".to_vec() };
+/// let tar = to_tar(&[file])?;
+/// assert!(tar.starts_with(b"etc/motd\0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedFile {
     /// Its path in the container, without the leading `/`; never with `..`.
@@ -57,6 +68,25 @@ pub struct RenderedFile {
 }
 
 /// What a template knows as `reservation`.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{
+///     Hostname, Paths,
+///     network::Reservations,
+///     skeleton::{self, Phase, SkeletonContext},
+/// };
+///
+/// let paths = Paths::from_env()?;
+/// let reservations = Reservations::read(&paths)?;
+/// let web = reservations.get(&"web".parse()?).expect("a container web");
+/// let context = SkeletonContext::new(&web, reservations.settings(), &Hostname::of(&web.name));
+/// for file in skeleton::render(&paths, Phase::Start, &context)? {
+///     println!("/{} {:o}, {} bytes", file.path.display(), file.mode, file.bytes.len());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SkeletonContext {
     name: String,

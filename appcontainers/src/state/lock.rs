@@ -50,6 +50,21 @@ pub enum LockError {
 }
 
 /// Excludes other commands on one container while it lives.
+///
+/// # Examples
+///
+/// ```
+/// use appcontainers::{ContainerName, Paths, state::ContainerLock};
+///
+/// let place = tempfile::tempdir()?;
+/// let paths = Paths::new(place.path().join("root"), place.path().join("run"));
+/// let web: ContainerName = "web".parse()?;
+/// let lock = ContainerLock::acquire(&paths, &web)?;
+/// assert!(ContainerLock::try_acquire(&paths, &web)?.is_none());
+/// drop(lock);
+/// assert!(ContainerLock::try_acquire(&paths, &web)?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ContainerLock {
     name: ContainerName,

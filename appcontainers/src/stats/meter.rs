@@ -18,6 +18,25 @@ pub struct Usage {
 }
 
 /// Takes samples, and keeps the last one of each container for the rates of the next.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::{thread, time::Duration};
+///
+/// use appcontainers::{Paths, Service, stats::SortBy};
+///
+/// let mut meter = Service::open(Paths::from_env()?).meter(None)?;
+/// for _ in 0..10 {
+///     let mut usages = meter.measure()?;
+///     SortBy::Cpu.sort(&mut usages);
+///     for usage in usages {
+///         println!("{} {:?}", usage.stats.name, usage.rates.cpu_percent);
+///     }
+///     thread::sleep(Duration::from_secs(1));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Meter {
     service: Service,

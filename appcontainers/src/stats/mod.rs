@@ -21,6 +21,18 @@ use serde::Serialize;
 use crate::ContainerName;
 
 /// What a running container uses, and has used since it was started.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{Paths, Service};
+///
+/// for stats in Service::open(Paths::from_env()?).stats(&[])? {
+///     let memory = stats.memory.map_or(0, |memory| memory.working_set_bytes);
+///     println!("{}: {} MiB, {:.1} % of a processor", stats.name, memory >> 20, stats.cpu.map_or(0.0, |cpu| cpu.percent));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stats {
     /// The container.

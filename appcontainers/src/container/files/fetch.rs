@@ -11,6 +11,17 @@ use super::{
 use crate::{Container, Error, Progress, error::io_error, progress::Step};
 
 /// Where fetched files go.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{FetchDestination, FetchOptions, NoProgress, Paths, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let here = FetchDestination::Path(".".into());
+/// web.fetch("/var/log/app.log", here, FetchOptions::default(), &NoProgress)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum FetchDestination {
     /// A path of the host's.

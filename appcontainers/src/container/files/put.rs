@@ -20,6 +20,17 @@ use crate::{
 };
 
 /// What is put into a container.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{NoProgress, Paths, PutOptions, PutSource, Service};
+///
+/// let web = Service::open(Paths::from_env()?).container(&"web".parse()?)?;
+/// let options = PutOptions { owner: Some("app:app".to_owned()) };
+/// web.put(PutSource::Path("./site/.".into()), "/srv/www", &options, &NoProgress)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum PutSource {
     /// A file of the host's, or a directory with all below it. `DIR/.` is what the directory has.

@@ -20,6 +20,17 @@ use crate::{
 };
 
 /// An open `.aimg` whose structure was checked: footer, manifest, where layers lie and how they begin.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{NoProgress, image::Aimg};
+///
+/// let image = Aimg::open("app.aimg".as_ref())?;
+/// println!("{} for {}", image.manifest().name, image.manifest().architecture);
+/// image.verify_layers(&NoProgress)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Aimg {
     file: File,

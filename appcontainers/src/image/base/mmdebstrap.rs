@@ -1,6 +1,7 @@
 //! A base of packages, fetched and unpacked by mmdebstrap, which hands us a tar.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 use appcontainers_sys::squashfs::{Options, Writer};
 use serde::{Deserialize, Serialize};
 
-use super::{BaseError, fit::make_fit};
+use super::{BaseError, architecture, fit::make_fit};
 use crate::{
     Progress, archive,
     image::pack::{self, PackError},
@@ -31,6 +32,9 @@ pub struct Mmdebstrap {
     pub variant: String,
     /// Lines of `sources.list`, which the base keeps.
     pub mirrors: Vec<String>,
+    /// Those for other machines, by what `uname -m` says there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrors_for: BTreeMap<String, Vec<String>>,
     /// More packages.
     #[serde(default)]
     pub packages: Vec<String>,
@@ -41,8 +45,8 @@ pub struct Mmdebstrap {
 }
 
 impl Mmdebstrap {
-    /// The arguments: values stand behind `=` or `--`, so that none is taken for an option.
-    fn arguments(&self) -> Vec<String> {
+    /// The arguments on a machine of this architecture: values stand behind `=` or `--`, so that none is taken for an option.
+    fn arguments(&self, architecture: &str) -> Vec<String> {
         let mut arguments = vec![
             format!("--variant={}", self.variant),
             format!("--keyring={}", self.keyring.display()),
@@ -52,7 +56,7 @@ impl Mmdebstrap {
             arguments.push(format!("--include={}", self.packages.join(",")));
         }
         arguments.extend(["--", &self.suite, "-"].map(str::to_owned));
-        arguments.extend(self.mirrors.iter().cloned());
+        arguments.extend(self.mirrors_for.get(architecture).unwrap_or(&self.mirrors).iter().cloned());
         arguments
     }
 }
@@ -67,7 +71,7 @@ pub(super) fn pack(
         let Mmdebstrap { keyring, keyring_package, .. } = recipe;
         return Err(BaseError::Missing { path: keyring.clone(), package: keyring_package.clone() });
     }
-    run(PROGRAM, &recipe.arguments(), into, options, progress)
+    run(PROGRAM, &recipe.arguments(&architecture()), into, options, progress)
 }
 
 /// Packs what `program` writes.
@@ -169,11 +173,12 @@ mod tests {
             suite: "--setup-hook=x".to_owned(),
             variant: "minbase".to_owned(),
             mirrors: vec!["deb http://m s main".to_owned()],
+            mirrors_for: [("aarch64".to_owned(), vec!["deb http://ports s main".to_owned()])].into(),
             packages: vec!["a".to_owned(), "b".to_owned()],
             keyring: "/k".into(),
             keyring_package: String::new(),
         };
-        let arguments = recipe.arguments();
+        let arguments = recipe.arguments("x86_64");
         assert_eq!(
             arguments,
             [
@@ -187,6 +192,7 @@ mod tests {
                 "deb http://m s main"
             ]
         );
+        assert_eq!(recipe.arguments("aarch64").last().unwrap(), "deb http://ports s main");
     }
 
     #[test]

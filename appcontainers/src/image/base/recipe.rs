@@ -11,6 +11,17 @@ use crate::{ImageName, image::ImageConfig};
 static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../images/bases");
 
 /// How a base is built.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{NoProgress, Paths, Recipe, Service};
+///
+/// let recipe = Recipe::find("busybox")?;
+/// assert_eq!(recipe.name.as_str(), "busybox");
+/// Service::open(Paths::from_env()?).build_base("busybox", &NoProgress)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Recipe {
     /// What the base will be called: the file's name without `.toml`.

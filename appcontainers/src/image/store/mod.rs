@@ -17,6 +17,21 @@ pub use names::{Kind, Registered};
 use crate::Paths;
 
 /// The images below one root directory. Opening it does nothing.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{
+///     Paths,
+///     image::{Kind, Store},
+/// };
+///
+/// let store = Store::new(Paths::from_env()?);
+/// for name in store.names(Kind::Image)? {
+///     println!("{name}: {} bytes", store.manifest(Kind::Image, &name)?.size_bytes());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Store {
     paths: Paths,

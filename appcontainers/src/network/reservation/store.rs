@@ -19,6 +19,25 @@ const FOLD_AT_LEAST_BYTES: u64 = 64 * 1024;
 const FOLD_AT_SHARE: u64 = 8;
 
 /// All reservations, to be changed by who has the host's lock.
+///
+/// # Examples
+///
+/// ```no_run
+/// use appcontainers::{
+///     Paths,
+///     network::{ReservationStore, ReserveOptions},
+///     state::{Durability, HostLock},
+/// };
+///
+/// let paths = Paths::from_env()?;
+/// let lock = HostLock::acquire(&paths)?;
+/// let mut store = ReservationStore::open(&paths, &lock)?;
+/// let options = ReserveOptions { privileged: false, durability: Durability::Durable };
+/// let web = store.reserve(&"web".parse()?, options)?;
+/// println!("{} for {:?}", web.ip, web.id_range);
+/// store.release(&web.name, Durability::Durable)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ReservationStore<'lock> {
     /// All, or over an index those that were made since its snapshot.
