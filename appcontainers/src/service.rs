@@ -106,6 +106,8 @@ pub struct LoadOptions {
     pub ephemeral: bool,
     /// The container's name; made up if absent.
     pub name: Option<ContainerName>,
+    /// Without a user namespace: the container's root is the host's root, held back by capabilities alone.
+    pub privileged: bool,
     /// What its process 1 is.
     pub init: Init,
 }
@@ -216,7 +218,7 @@ impl Service {
         let new = NewContainer {
             name: options.name.as_ref(),
             hostname: None,
-            privileged: false,
+            privileged: options.privileged,
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
             autostart: false,
             init: options.init,

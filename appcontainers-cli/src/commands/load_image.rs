@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Name the container [default: a name that is free]
     #[arg(long)]
     name: Option<ContainerName>,
+    /// Run without a user namespace: root in the container is root on this host
+    #[arg(long)]
+    privileged: bool,
     /// Its process 1: the agent, or the image's own /sbin/init, with the agent beside it
     #[arg(long, value_name = "app|system", default_value = "app", value_parser = values::init)]
     init: Init,
@@ -33,8 +36,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { image, ephemeral, name, init } = self;
-        let options = LoadOptions { ephemeral, name, init };
+        let Self { image, ephemeral, name, privileged, init } = self;
+        let options = LoadOptions { ephemeral, name, privileged, init };
         context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Run in a new container of this image: a file (app.aimg) or a name from the store
     #[arg(long, value_name = "FILE.aimg|NAME", value_parser = OsStringValueParser::new().try_map(values::image_source))]
     image: Option<ImageSource>,
+    /// With --image: without a user namespace; root in the new container is root on this host
+    #[arg(long, requires = "image")]
+    privileged: bool,
     /// Standard input is always passed on: this is for those who are used to typing -it
     #[arg(short, long, hide = true)]
     interactive: bool,
@@ -82,7 +85,7 @@ impl Args {
 
     fn container(&self, image: Option<&ImageSource>, context: &Context) -> anyhow::Result<Container> {
         let Some(image) = image else { return context.container(None) };
-        let options = LoadOptions { ephemeral: self.rm, ..LoadOptions::default() };
+        let options = LoadOptions { ephemeral: self.rm, privileged: self.privileged, ..LoadOptions::default() };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;
         if !self.rm {
             context.make_current(&container)?;

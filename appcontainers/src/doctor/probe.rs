@@ -25,13 +25,20 @@ use crate::{
     network::{IdRange, Reservations},
 };
 
-/// The steps, in the order in which they are tried; a step needs those before it.
+/// The steps, in the order in which they are tried; a step needs those before it, but for [`ID_MAP`].
 const STEPS: [(&str, &str); 4] = [
     ("user-namespaces", "raise user.max_user_namespaces: sysctl -w user.max_user_namespaces=15000"),
     ("squashfs", "load the kernel's modules: modprobe -a loop squashfs"),
-    ("id-mapped-layers", "boot a kernel from 6.12 on, or run containers with --privileged"),
+    (
+        ID_MAP,
+        "boot a kernel from 6.12 on (Debian 12 has one in bookworm-backports), or make containers with --privileged, \
+         which need none",
+    ),
     ("overlay", "load the kernel's module (modprobe overlay), and keep the state on ext4, xfs or btrfs"),
 ];
+
+/// Without it there are privileged containers, whose layers are as they are.
+const ID_MAP: &str = "id-mapped-layers";
 
 /// The checks of what was tried.
 pub(super) fn checks(paths: &Paths) -> Vec<Check> {
@@ -56,7 +63,7 @@ fn judge(said: &str) -> Vec<Check> {
         .map(|(name, mend)| match (failed, lines.next()) {
             (None, Some("")) => Check::fit(name, "tried"),
             (None, error) => {
-                failed = Some(name);
+                failed = Some(name).filter(|name| *name != ID_MAP || error.is_none());
                 Check::unfit(name, error.unwrap_or("the trial ended early"), mend)
             }
             (Some(before), _) => Check::unfit(name, "not tried", format!("mend {before} first")),
@@ -89,7 +96,7 @@ fn parent_of_trials(paths: &Paths) -> &Path {
     if paths.root().is_dir() { paths.root() } else { Path::new("/tmp") }
 }
 
-/// Tries the steps and writes a line for each, up to the first that fails.
+/// Tries the steps and writes a line for each, up to the first without which the next ones can't be.
 fn try_all(place: &Path, base: u32, say: &mut File) {
     let mut namespace = None;
     let made = userns::with_range(base, IdRange::COUNT).map(|made| namespace = Some(made));
@@ -97,9 +104,9 @@ fn try_all(place: &Path, base: u32, say: &mut File) {
         return;
     }
     let Some(namespace) = namespace else { return };
-    if told(say, try_id_map(place, namespace.as_fd(), base)) {
-        told(say, try_overlay(place, base));
-    }
+    let (lower, owner) =
+        if told(say, try_id_map(place, namespace.as_fd(), base)) { ("mapped", base) } else { ("layer", 0) };
+    told(say, try_overlay(place, lower, owner));
 }
 
 fn told(say: &mut File, result: io::Result<()>) -> bool {
@@ -128,14 +135,13 @@ fn try_id_map(place: &Path, namespace: std::os::fd::BorrowedFd<'_>, base: u32) -
     expect_owner(&place.join("mapped/file"), base)
 }
 
-fn try_overlay(place: &Path, base: u32) -> io::Result<()> {
-    let (mapped, upper, work, root) =
-        (place.join("mapped"), place.join("upper"), place.join("work"), place.join("root"));
-    chown(&upper, Some(base), Some(base))?;
-    chown(&work, Some(base), Some(base))?;
-    let overlay = mount::Overlay { lowers: &[&mapped], upper_and_work: Some((&upper, &work)), volatile: false };
+fn try_overlay(place: &Path, lower: &str, owner: u32) -> io::Result<()> {
+    let [lower, upper, work, root] = [lower, "upper", "work", "root"].map(|name| place.join(name));
+    chown(&upper, Some(owner), Some(owner))?;
+    chown(&work, Some(owner), Some(owner))?;
+    let overlay = mount::Overlay { lowers: &[&lower], upper_and_work: Some((&upper, &work)), volatile: false };
     mount::overlay(&overlay, &root)?;
-    expect_owner(&root.join("file"), base)?;
+    expect_owner(&root.join("file"), owner)?;
     expect_content(&root.join("file"))?;
     fs::write(root.join("new"), "appc")?;
     expect_content(&upper.join("new"))
@@ -157,12 +163,22 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_failed_step_is_not_called_its_own_fault() {
-        let checks = judge("\n\nInvalid argument (os error 22)\n");
+        let checks = judge("\nNo such device (os error 19)\n");
         let verdicts: Vec<_> = checks.iter().map(|check| check.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Fit, Verdict::Fit, Verdict::Unfit, Verdict::Unfit]);
-        assert_eq!(checks[2].detail, "Invalid argument (os error 22)");
-        assert_eq!(checks[3].mend.as_deref(), Some("mend id-mapped-layers first"));
+        assert_eq!(verdicts, [Verdict::Fit, Verdict::Unfit, Verdict::Unfit, Verdict::Unfit]);
+        assert_eq!(checks[1].detail, "No such device (os error 19)");
+        assert_eq!(checks[3].mend.as_deref(), Some("mend squashfs first"));
         assert!(judge("\n\n\n\n").iter().all(|check| check.verdict == Verdict::Fit));
         assert_eq!(judge("")[0].detail, "the trial ended early");
+    }
+
+    #[test]
+    fn a_kernel_without_id_maps_may_have_all_that_privileged_containers_need() {
+        let checks = judge("\n\nInvalid argument (os error 22)\n\n");
+        let verdicts: Vec<_> = checks.iter().map(|check| check.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Fit, Verdict::Fit, Verdict::Unfit, Verdict::Fit]);
+        assert!(checks[2].mend.as_deref().unwrap().contains("--privileged"));
+        let ended_early = judge("\n\n");
+        assert_eq!(ended_early[3].mend.as_deref(), Some("mend id-mapped-layers first"));
     }
 }

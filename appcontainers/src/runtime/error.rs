@@ -49,7 +49,7 @@ pub enum RuntimeError {
     /// A layer can't be shown with the container's ids.
     #[error(
         "cannot map the ids of layer {digest} for container {name}: this kernel has no id-mapped squashfs mounts \
-         (`appc doctor` tries it); use a kernel of 6.12 or newer, or `appc provision --privileged`"
+         (`appc doctor` tries it); boot a kernel of 6.12 or newer, or make the container with --privileged"
     )]
     NoIdMappedLayers {
         /// The container.
