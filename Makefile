@@ -70,7 +70,7 @@ $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-re
 endef
 
 rust:
-	@command -v $(CARGO) >/dev/null || { echo 'make: no cargo: install a Rust toolchain, 1.88 or newer (rustup)' >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo 'make: no cargo: install a Rust toolchain, $(MSRV) or newer (rustup)' >&2; exit 1; }
 
 build: rust agent zmq-proxy ## Build appc, appc-monitor, appc-zmq-proxy and the static appc-agent, in release mode
 	$(CARGO) build --release --locked -p appcontainers-cli -p appcontainers-monitor
