@@ -96,8 +96,7 @@ zmq-proxy: rust
 	mkdir -p $(BIN)
 	install -m 0755 $(TARGET_DIR)/zmq-proxy/release/appc-zmq-proxy $(BIN)/appc-zmq-proxy
 
-UNITS := $(patsubst packaging/systemd/%,%,$(wildcard packaging/systemd/*.slice packaging/systemd/*.service packaging/systemd/*.d/*))
-
+UNITS := $(wildcard packaging/systemd/appcontainers*)
 install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
 	@for program in appc appc-monitor appc-zmq-proxy appc-agent; do \
 		[ -x $(BIN)/$$program ] || { echo "make install: $(BIN)/$$program is not there: make build" >&2; exit 1; }; done
@@ -112,8 +111,8 @@ install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
 	$(BIN)/appc completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
 	$(BIN)/appc completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
 	$(BIN)/appc completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
-	cd packaging/systemd && for unit in $(UNITS); do \
-		install -D -m 0644 $$unit $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed -i 's|/usr/bin/|$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/appcontainers*.service
 
 uninstall: ## Remove what `make install` has installed; containers and images stay
@@ -123,7 +122,7 @@ uninstall: ## Remove what `make install` has installed; containers and images st
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
 	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
 	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 
 check: fmt clippy unit doc ## Format, lints, unit and property tests, docs; warnings are errors
 
@@ -170,8 +169,8 @@ demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this h
 	$(MAKE) build
 	$(SUDO) env APPC_BIN_DIR=$(BIN) HOST=$(HOST) examples/demo.sh
 
-# The packages' programs have a target directory of their own: paths of this checkout and of cargo's registry are not in them, so that
-# each checkout of a commit gives the same bytes, and that takes flags with which `make build` would build all anew.
+# The packages' programs have a target directory of their own: paths of this checkout and of cargo's registry are not in
+# them, so that each checkout of a commit gives the same bytes. That takes flags that would make `make build` build all anew.
 DEB_DIR   := $(TARGET_DIR)/debian
 CRATES    := $(or $(CARGO_HOME),$(HOME)/.cargo)
 SAME_PATH := $(CURDIR)=/usr/src/appcontainers $(DEB_DIR)/cargo=/usr/src/appcontainers/target $(CRATES)=/usr/share/cargo
