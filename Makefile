@@ -2,6 +2,7 @@
 
 PREFIX     ?= /usr/local
 DESTDIR    ?=
+ZSH_DIR    ?= $(PREFIX)/share/zsh/site-functions
 CARGO      ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN        := $(TARGET_DIR)/release
@@ -105,11 +106,11 @@ install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
 	install -m 0755 $(BIN)/appc-monitor $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-monitor
 	install -m 0755 $(BIN)/appc-zmq-proxy $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-zmq-proxy
 	install -m 0711 $(BIN)/appc-agent $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-agent
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(ZSH_DIR) \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BIN)/appc man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BIN)/appc completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
-	$(BIN)/appc completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	$(BIN)/appc completions zsh > $(DESTDIR)$(ZSH_DIR)/_appc
 	$(BIN)/appc completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -120,7 +121,7 @@ uninstall: ## Remove what `make install` has installed; containers and images st
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/appcontainers
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/appc.1 $(DESTDIR)$(PREFIX)/share/man/man1/appc-*.1
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
-	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	rm -f $(DESTDIR)$(ZSH_DIR)/_appc
 	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 
