@@ -16,7 +16,7 @@ RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static 
 TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
-DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap
+DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap debian-archive-keyring
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
