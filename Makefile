@@ -2,6 +2,7 @@
 
 PREFIX     ?= /usr/local
 DESTDIR    ?=
+ZSH_DIR    ?= $(PREFIX)/share/zsh/site-functions
 CARGO      ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN        := $(TARGET_DIR)/release
@@ -15,12 +16,14 @@ RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static 
 TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
+DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap debian-archive-keyring
 BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-bench deps-vm deps-arm64 rust build agent zmq-proxy install uninstall check fmt clippy unit doc check-msrv check-arm64 test test-vm demo bench fuzz clean
+.PHONY: help deps deps-bench deps-vm deps-arm64 deps-deb rust build agent zmq-proxy install uninstall check fmt clippy unit doc \
+	check-msrv check-arm64 test test-vm demo deb deb-check test-deb bench fuzz clean
 
 help: ## List what there is
 	@echo 'usage: make TARGET'
@@ -41,6 +44,10 @@ deps-vm:
 
 deps-arm64: PACKAGES = $(ARM64_PACKAGES)
 deps-arm64:
+	@$(install_missing)
+
+deps-deb: PACKAGES = $(BUILD_PACKAGES) $(DEB_PACKAGES)
+deps-deb:
 	@$(install_missing)
 
 # Asks dpkg first: where nothing is missing there is no call to apt, no network and no root needed.
@@ -78,7 +85,7 @@ build: rust agent zmq-proxy ## Build appc, appc-monitor, appc-zmq-proxy and the 
 # The agent's flags are its own, and so is its target directory: in a common one each build would undo the other.
 # Mode 0711: the container's root runs the agent and may not read it.
 agent: rust
-	RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_raw"' \
+	RUSTFLAGS='$(RUSTFLAGS) -C target-feature=+crt-static --cfg getrandom_backend="linux_raw"' \
 		$(CARGO) build --release --locked -p appcontainers-tools --target $(TRIPLE) --target-dir $(TARGET_DIR)/agent
 	mkdir -p $(BIN)
 	install -m 0711 $(TARGET_DIR)/agent/$(TRIPLE)/release/appc-agent $(BIN)/appc-agent
@@ -90,6 +97,7 @@ zmq-proxy: rust
 	mkdir -p $(BIN)
 	install -m 0755 $(TARGET_DIR)/zmq-proxy/release/appc-zmq-proxy $(BIN)/appc-zmq-proxy
 
+UNITS := $(wildcard packaging/systemd/appcontainers*)
 install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
 	@for program in appc appc-monitor appc-zmq-proxy appc-agent; do \
 		[ -x $(BIN)/$$program ] || { echo "make install: $(BIN)/$$program is not there: make build" >&2; exit 1; }; done
@@ -98,20 +106,24 @@ install: ## Install what `make build` has built: PREFIX=/usr/local, DESTDIR
 	install -m 0755 $(BIN)/appc-monitor $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-monitor
 	install -m 0755 $(BIN)/appc-zmq-proxy $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-zmq-proxy
 	install -m 0711 $(BIN)/appc-agent $(DESTDIR)$(PREFIX)/libexec/appcontainers/appc-agent
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(ZSH_DIR) \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BIN)/appc man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BIN)/appc completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
-	$(BIN)/appc completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	$(BIN)/appc completions zsh > $(DESTDIR)$(ZSH_DIR)/_appc
 	$(BIN)/appc completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -i 's|/usr/bin/|$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/appcontainers*.service
 
 uninstall: ## Remove what `make install` has installed; containers and images stay
 	rm -f $(DESTDIR)$(PREFIX)/bin/appc
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/appcontainers
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/appc.1 $(DESTDIR)$(PREFIX)/share/man/man1/appc-*.1
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/appc
-	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_appc
+	rm -f $(DESTDIR)$(ZSH_DIR)/_appc
 	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/appc.fish
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 
 check: fmt clippy unit doc ## Format, lints, unit and property tests, docs; warnings are errors
 
@@ -157,6 +169,25 @@ demo: ## From nothing to an app saved as one file; needs root. HOST=1: on this h
 	$(MAKE) deps
 	$(MAKE) build
 	$(SUDO) env APPC_BIN_DIR=$(BIN) HOST=$(HOST) examples/demo.sh
+
+# The packages' programs have a target directory of their own: paths of this checkout and of cargo's registry are not in
+# them, so that each checkout of a commit gives the same bytes. That takes flags that would make `make build` build all anew.
+DEB_DIR   := $(TARGET_DIR)/debian
+CRATES    := $(or $(CARGO_HOME),$(HOME)/.cargo)
+SAME_PATH := $(CURDIR)=/usr/src/appcontainers $(DEB_DIR)/cargo=/usr/src/appcontainers/target $(CRATES)=/usr/share/cargo
+C_TARGET  := $(subst -,_,$(TRIPLE))
+deb: deps-deb ## Build the Debian packages, into target/debian; DEB_VERSION: other than the commit's
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SAME_PATH)))' \
+		CFLAGS_$(C_TARGET)='$(addprefix -ffile-prefix-map=,$(SAME_PATH))' \
+		CXXFLAGS_$(C_TARGET)='$(addprefix -ffile-prefix-map=,$(SAME_PATH))' \
+		CARGO_TARGET_DIR=$(DEB_DIR)/cargo $(MAKE) build
+	CARGO_TARGET_DIR=$(DEB_DIR)/cargo packaging/make-deb $(DEB_DIR)
+
+deb-check: deps-deb ## Build the packages of this commit in two other places, compare them, and run lintian
+	packaging/check-deb
+
+test-deb: deb ## Install, use, upgrade, remove and purge the packages in chroots of Debian 12 and 13; needs root
+	$(SUDO) packaging/test-deb $(DEB_DIR)
 
 # The package lxc may set up a bridge lxcbr0 on this host; lxd sets up none before `lxd init`.
 bench: deps deps-bench build ## This project beside its peers; needs root, and 15 GB in /var/tmp. MEASURES='start images': only these

@@ -256,6 +256,13 @@ mod tests {
     }
 
     #[test]
+    fn the_units_name_the_scope_of_the_default_directory() {
+        let units = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/appcontainers@.service");
+        let scope = format!("appcontainers-{}.scope", Paths::new(DEFAULT_ROOT, DEFAULT_RUN).tag());
+        assert!(std::fs::read_to_string(units).unwrap().contains(&scope), "{scope}");
+    }
+
+    #[test]
     fn a_relative_directory_is_made_absolute() {
         let here = std::env::current_dir().unwrap();
         assert_eq!(Paths::choose(Some("state".into()), None).unwrap().root(), here.join("state"));
