@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn our_recipes_are_whole() {
         let names: Vec<_> = recipes().unwrap().iter().map(|recipe| recipe.name.to_string()).collect();
-        assert_eq!(names, ["busybox", "debian-12", "debian-13", "ubuntu-24.04"]);
+        assert_eq!(names, ["busybox", "debian-12", "debian-13", "debian-13-system", "ubuntu-24.04"]);
     }
 
     #[test]
