@@ -12,7 +12,7 @@ use std::{
 use anyhow::bail;
 use appcontainers::{
     ContainerName, Paths,
-    runtime::{StartRecord, set_frozen},
+    runtime::{StartRecord, oom_kills, set_frozen},
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -40,6 +40,8 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) init: OwnedFd,
     pub(crate) start: StartRecord,
     pub(crate) system: Option<SystemInit>,
+    /// How many of the container's processes were ended for want of memory, as far as that was told.
+    pub(crate) oom_kills: u64,
     pub(crate) paths: &'a Paths,
     pub(crate) name: &'a ContainerName,
     /// New clients are not looked for before.
@@ -84,6 +86,7 @@ impl EventLoop<'_> {
             for action in actions.drain(..) {
                 self.act(action);
             }
+            self.tell_of_memory(ready.init);
             self.monitor.announce();
             self.monitor.answer_request(ready.requests);
             self.monitor.take_subscriptions(ready.subscriptions);
@@ -98,6 +101,18 @@ impl EventLoop<'_> {
                 bail!("the container's agent did not answer within {} s", HELLO_TIMEOUT.as_secs());
             }
         }
+    }
+
+    /// Looks whether there was no memory for a process that has ended, or for one that it has waited for.
+    fn tell_of_memory(&mut self, init_ended: bool) {
+        if !self.monitor.take_end() && !init_ended {
+            return;
+        }
+        let kills = oom_kills(&self.start);
+        if kills > self.oom_kills {
+            self.monitor.announcer.out_of_memory(kills - self.oom_kills);
+        }
+        self.oom_kills = self.oom_kills.max(kills);
     }
 
     /// Does what a container with an init of its own wants.

@@ -91,6 +91,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         inbox: Inbox::default(),
         listener: running.listener,
         init,
+        oom_kills: if is_adopted { runtime::oom_kills(&running.start.record) } else { 0 },
         start: running.start.record,
         system: running.system,
         paths: &running.paths,

@@ -214,3 +214,23 @@ fn a_full_journal_goes_on_in_another_file_and_what_is_gone_is_said_to_be() {
             .refuses(1, &[&format!("event {} is gone", gone + 1), &format!("begins with event {first}")]);
     });
 }
+
+/// A limit as a host's administrator sets it: in the container's own cgroup, of either version.
+#[test]
+fn that_there_was_no_memory_left_is_told() {
+    in_sandbox(|host| {
+        host.start("web");
+        let tag = host.paths().tag();
+        host.sh(&format!(
+            "for limit in $(find /sys/fs/cgroup/ -path '*appcontainers-{tag}/web.*/payload/memory.max' -o \
+             -path '*appcontainers-{tag}/web.*/payload/memory.limit_in_bytes'); do echo 20000000 > $limit; done"
+        ))
+        .succeeds();
+        assert_eq!(host.in_container("web", ["tail", "/dev/zero"]).code, 128 + 9);
+        assert_eq!(host.in_container("web", ["sh", "-c", "tail /dev/zero; true"]).code, 0);
+        host.in_container("web", ["false"]).fails(1);
+        let told: Vec<_> = events(host, &[]).into_iter().filter(|event| event["kind"] == "oom").collect();
+        assert_eq!(told.iter().map(|event| &event["details"]).collect::<Vec<_>>(), [&json!({"kills": 1}); 2]);
+        assert_eq!(told[0]["container"], "web");
+    });
+}

@@ -64,8 +64,17 @@ impl Announcer {
 
     /// Tells that the container can't go on.
     pub(super) fn fail(&mut self, why: &str) {
-        let details = Map::from_iter([("error".to_owned(), why.into())]);
-        match event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, "fail") }) {
+        self.tell("fail", ("error", why.into()));
+    }
+
+    /// Tells that the kernel has ended so many processes because there was no memory left for them.
+    pub(crate) fn out_of_memory(&mut self, kills: u64) {
+        self.tell("oom", ("kills", kills.into()));
+    }
+
+    fn tell(&mut self, kind: &'static str, (name, detail): (&str, Value)) {
+        let details = Map::from_iter([(name.to_owned(), detail)]);
+        match event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, kind) }) {
             Ok(event) => self.publish_event(&event),
             Err(error) => tracing::warn!("an event was not written: {:#}", anyhow::Error::new(error)),
         }

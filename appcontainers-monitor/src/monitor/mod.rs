@@ -111,6 +111,8 @@ pub struct Monitor {
     until_last_out: bool,
     startup: Vec<ProcessSpec>,
     init_pid: u32,
+    /// A process has ended, and nobody has asked for that yet.
+    has_end: bool,
 }
 
 impl Monitor {
@@ -136,6 +138,7 @@ impl Monitor {
             until_last_out: false,
             startup: Vec::new(),
             init_pid,
+            has_end: false,
         };
         match beginning {
             Beginning::Startup(startup) => monitor.startup = startup,
@@ -174,6 +177,11 @@ impl Monitor {
     /// Whether the agent has said all that a start waits for.
     pub fn is_ready(&self) -> bool {
         self.phase != Phase::Starting
+    }
+
+    /// Whether a process has ended since this was asked last.
+    pub(crate) fn take_end(&mut self) -> bool {
+        std::mem::take(&mut self.has_end)
     }
 
     /// Whether the container is on its way down.

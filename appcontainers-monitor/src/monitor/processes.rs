@@ -187,6 +187,7 @@ impl Monitor {
         (state.kill_at, state.hang_up_at) = (None, None);
         // Children may hold its pipes and write on, so the streams stay known for a while.
         if !std::mem::replace(&mut state.ended, true) {
+            self.has_end = true;
             let (time, position) = (Timestamp::now(), self.log.position());
             let end = End::Exited(status);
             self.note(Entry::Ended { process, time, end, position });

@@ -93,6 +93,20 @@ pub(crate) fn processes(name: &str) -> Vec<Pid> {
     pids
 }
 
+/// How many processes of cgroup `name`, and of those below it, the kernel has ended because there was no memory left for them;
+/// 0 where it does not count that.
+pub(super) fn oom_kills(name: &str) -> u64 {
+    // Version 2 counts what is below, too, version 1 has a file with other things in it.
+    let files = ["memory.events", "memory.oom_control"];
+    let paths = directories(name).into_iter().flat_map(|directory| files.map(|file| directory.join(file)));
+    let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+    texts.filter_map(|text| count_of_oom_kills(&text)).sum()
+}
+
+fn count_of_oom_kills(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
 fn collect(directory: &Path, pids: &mut Vec<Pid>) {
     if let Ok(text) = fs::read_to_string(directory.join("cgroup.procs")) {
         pids.extend(text.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw));
@@ -206,6 +220,13 @@ pub fn prewarm() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kills_for_want_of_memory_are_read_in_both_versions() {
+        assert_eq!(count_of_oom_kills("low 0\nhigh 0\nmax 61\noom 2\noom_kill 3\noom_group_kill 0\n"), Some(3));
+        assert_eq!(count_of_oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
+        assert_eq!(count_of_oom_kills("oom_kill_disable 0\nunder_oom 0\n"), None);
+    }
 
     #[test]
     fn cgroups_are_looked_for_where_liblxc_makes_them() {

@@ -27,5 +27,5 @@ pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
 pub(crate) use rootfs::{create_overlay, overlay_dir};
 pub use scope::enter as enter_scope;
 pub(crate) use start::payload_cgroup;
-pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, set_frozen};
+pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, oom_kills, set_frozen};
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};

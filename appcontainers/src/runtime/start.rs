@@ -213,6 +213,11 @@ pub fn set_frozen(start: &StartRecord, frozen: bool) -> io::Result<()> {
     cgroup::set_frozen(&payload_cgroup(start), frozen)
 }
 
+/// How many of the container's processes the kernel has ended so far because there was no memory left for them.
+pub fn oom_kills(start: &StartRecord) -> u64 {
+    cgroup::oom_kills(&payload_cgroup(start))
+}
+
 fn write_volatile(path: &Path, text: &str) -> Result<(), RuntimeError> {
     replace(path, text.as_bytes(), 0o644, Durability::Volatile).map_err(host_error("write", path))
 }
