@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use appcontainers_tests::{Archive, Host, eventually, in_sandbox, in_sandbox_for, peak_kib, random};
+use appcontainers_tests::{Archive, Host, allowed, eventually, in_sandbox, in_sandbox_for, peak_kib, random};
 use rand::Rng as _;
 
 /// Files of the host's that nothing may change, beside the place that things are fetched to.
@@ -220,7 +220,7 @@ fn a_copy_that_is_killed_leaves_whole_files_below_its_destination_and_the_contai
                 host.appc(["start", "web"]).succeeds();
             }
             let mut killed = 0;
-            for moment in moments(20, Duration::from_millis(300)) {
+            for moment in moments(20, allowed(Duration::from_millis(300))) {
                 killed +=
                     u32::from(host.spawn("appc", ["-c", "web", "fetch", "/srv/tree", "place"]).kill_after(moment));
                 settled(host, status);
@@ -245,7 +245,7 @@ fn one_file_that_is_fetched_is_whole_or_absent() {
     in_sandbox_for(Duration::from_secs(200), |host| {
         host.start("web");
         host.sh_in("web", "head -c 100000000 /dev/zero | tr '\\0' x > /srv/big").succeeds();
-        for moment in moments(20, Duration::from_millis(300)) {
+        for moment in moments(20, allowed(Duration::from_millis(300))) {
             let _ = host.spawn("appc", ["-c", "web", "fetch", "/srv/big", "big"]).kill_after(moment);
             settled(host, "running");
             let names = host.sh("ls -A").succeeds();

@@ -12,7 +12,7 @@ use std::{
 
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, TerminalSize, agent::CHUNK_BYTES};
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use rustix::{
@@ -221,8 +221,10 @@ impl Process {
         let is_typed = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
         let own = Some(own).filter(|_| !is_typed || foreground.is_none());
         for group in [own, foreground].into_iter().flatten() {
-            // A group is gone if this fails.
-            let _ = killpg(group, signal);
+            // Until it leads a group of its own it is alone. Any other group is gone if this fails.
+            if killpg(group, signal).is_err() && Some(group) == own {
+                let _ = kill(group, signal);
+            }
             if signal == Signal::SIGHUP && self.has_terminal() {
                 let _ = killpg(group, Signal::SIGCONT);
             }

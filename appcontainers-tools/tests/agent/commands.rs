@@ -2,6 +2,8 @@
 
 use appcontainers_wire::{ExitStatus, ProcessId, SpawnFailure, agent::ToAgent};
 
+use nix::sys::signal::Signal;
+
 use crate::monitor::{Bench, shell, spec};
 
 #[test]
@@ -55,6 +57,18 @@ fn a_user_or_a_working_directory_that_is_not_there_is_named() {
     nowhere.working_dir = Some("/no/such/directory".to_owned());
     let failure = bench.run(nowhere).failure.clone().unwrap();
     assert!(matches!(&failure, SpawnFailure::WorkingDir { path, .. } if path == "/no/such/directory"), "{failure:?}");
+}
+
+/// A process is alone until it leads its own group: what was sent to that group was lost then.
+#[test]
+fn a_signal_that_comes_right_behind_the_order_to_start_is_not_lost() {
+    let mut bench = Bench::start();
+    for _ in 0..20 {
+        let id = bench.spawn(shell("exec sleep 600"));
+        bench.signal(id, Signal::SIGHUP);
+        bench.until("its end", |bench| bench.known[&id].exit.is_some());
+        assert_eq!(bench.known[&id].exit, Some(ExitStatus::Signal(1)));
+    }
 }
 
 #[test]
