@@ -95,7 +95,7 @@ pub struct ProvisionOptions {
 /// ```no_run
 /// use appcontainers::{ImageSource, LoadOptions, NoProgress, setup_service};
 ///
-/// let options = LoadOptions { ephemeral: true, name: Some("guest".parse()?) };
+/// let options = LoadOptions { ephemeral: true, name: Some("guest".parse()?), ..Default::default() };
 /// let guest = setup_service()?.load_image_with(&ImageSource::from("app.aimg"), &options, &NoProgress)?;
 /// assert_eq!(guest.name().as_str(), "guest");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
