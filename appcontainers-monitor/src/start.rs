@@ -55,9 +55,13 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         StartMode::Full => publisher(&directory, name),
         StartMode::Files => None,
     };
-    let start = starting.wait(&paths)?;
     let is_beside = mode == StartMode::Full && container.init == Init::System;
+    // One that ends at once may do so before liblxc has said that it runs.
     let hint = if is_beside { NO_INIT } else { "" };
+    let start = starting.wait(&paths).map_err(|error| match is_beside {
+        true => anyhow::anyhow!("{:#}{hint}", anyhow::Error::new(error)),
+        false => error.into(),
+    })?;
     let init = start.record.init.and_then(|init| init.pid());
     let init = init.with_context(|| format!("the container's init ended at once{hint}"))?;
     agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });

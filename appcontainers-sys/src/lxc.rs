@@ -67,8 +67,12 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
         if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
             return;
         }
-        let sent = match start_here(request) {
-            Ok(pid) => send_init(&answer_in_child, pid),
+        let opened = start_here(request).and_then(|pid| match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(init) => Ok((pid, init)),
+            Err(_) => Err("the container's init ended at once".to_owned()),
+        });
+        let sent = match opened {
+            Ok((pid, init)) => send_init(&answer_in_child, pid, &init),
             Err(why) => rustix::net::send(&answer_in_child, why.as_bytes(), SendFlags::empty()).map(drop),
         };
         if let Err(errno) = sent {
@@ -119,11 +123,10 @@ impl Starting {
     }
 }
 
-fn send_init(socket: &OwnedFd, pid: Pid) -> rustix::io::Result<()> {
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+fn send_init(socket: &OwnedFd, pid: Pid, init: &OwnedFd) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [pidfd.as_fd()];
+    let fds = [init.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     let text = pid.as_raw_nonzero().to_string();
     rustix::net::sendmsg(socket, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::empty())?;
