@@ -35,6 +35,15 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     };
     let handle = init.open().context("cannot open the container's init")?;
     let handle = handle.with_context(|| format!("container {name} has just ended"))?;
+    let container = ContainerRecord::load(&paths, name)?;
+    if record.agent.is_none() && container.is_some_and(|container| container.init == Init::System) {
+        bail!("its agent is not known: the monitor died before it had noted that");
+    }
+    let agent_process = record.agent.unwrap_or(init);
+    // As the monitor before it: whoever calls may be about to end, and take along what is in their cgroup.
+    if let Err(error) = runtime::enter_scope(&paths) {
+        tracing::warn!("{:#}", anyhow::Error::new(error));
+    }
     let reservations = Reservations::read(&paths)?;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let log = LogWriter::open(&paths.container_log(name))?;
@@ -44,13 +53,6 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let directory = paths.container_run(name);
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
-    // It enters systemd's scope as the monitor before it did: whoever calls may be about to end.
-    runtime::enter_scope(&paths)?;
-    let container = ContainerRecord::load(&paths, name)?;
-    if record.agent.is_none() && container.is_some_and(|container| container.init == Init::System) {
-        bail!("its agent is not known: the monitor died before it had noted that");
-    }
-    let agent_process = record.agent.unwrap_or(init);
     agent.expect(Expected::Process(agent_process.pid().context("the agent has no pid")?));
     let listener = listen(&directory)?;
     let publisher = publisher(&directory, name);
