@@ -60,17 +60,14 @@ pub fn enter(paths: &Paths) -> Result<(), RuntimeError> {
         return Ok(());
     }
     let _host = HostLock::acquire(paths)?;
-    for attempt in 1.. {
-        if join(paths) {
+    for _ in 1..ATTEMPTS {
+        if join(paths) || make(paths).is_ok() {
             return Ok(());
         }
-        match make(paths) {
-            Err(error) if attempt >= ATTEMPTS => return Err(error),
-            Err(_) => thread::sleep(PAUSE),
-            Ok(()) => return Ok(()),
-        }
+        // systemd does not say when it is done with the old one.
+        thread::sleep(PAUSE);
     }
-    Ok(())
+    make(paths)
 }
 
 /// Moves the calling process out of a start's cgroups.
