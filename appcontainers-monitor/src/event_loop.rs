@@ -81,6 +81,9 @@ impl EventLoop<'_> {
             }
             self.monitor.serve_clients(&mut actions)?;
             self.monitor.tick(Instant::now(), &mut actions)?;
+            // In this order: acknowledgements that were held back because the agent took nothing go out in the turn in which
+            // it takes something again. Behind it there may be no other.
+            self.monitor.agent.flush();
             self.monitor.settle()?;
             for action in actions.drain(..) {
                 self.act(action);

@@ -193,9 +193,6 @@ impl Monitor {
 
     /// Lets the agent go on as far as foreground readers keep up, and tells all how far the log goes.
     pub fn settle(&mut self) -> anyhow::Result<()> {
-        // First: acknowledgements that were held back because the agent took nothing go out in the turn in which it takes
-        // something again. Behind that there may be no other.
-        self.agent.flush();
         let now = Instant::now();
         let position = self.log.position();
         let is_due = self.acknowledgements.due_at.take_if(|at| *at <= now).is_some();
