@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use appcontainers::{
     ContainerName, Paths,
-    network::{ReservationError, Reservations},
+    network::{HeldPorts, ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
     record::{ContainerRecord, Init},
@@ -60,6 +60,10 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let agent_handle = agent_process.open().context("cannot open the agent")?;
     let agent_handle = agent_handle.with_context(|| format!("the agent of container {name} has ended"))?;
     pidfd_send_signal(&agent_handle, Signal::USR1).context("cannot tell the agent")?;
+    let mut ports = HeldPorts::default();
+    if let Err(error) = ports.follow(&paths, name) {
+        tracing::warn!("{:#}", anyhow::Error::new(error));
+    }
     let beginning = Beginning::Adoption { kept: record.kept };
     let system = record.agent.map(|_| SystemInit::new(&record)).transpose()?;
     let start = Started { record, init: handle, event: None };
@@ -73,6 +77,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
         publisher,
         log,
         processes,
+        ports,
         beginning,
         lock,
     })

@@ -12,6 +12,7 @@ use std::{
 use anyhow::bail;
 use appcontainers::{
     ContainerName, Paths,
+    network::HeldPorts,
     runtime::{StartRecord, oom_kills, set_frozen},
 };
 use rustix::process::{Signal, pidfd_send_signal};
@@ -44,6 +45,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) oom_kills: u64,
     pub(crate) paths: &'a Paths,
     pub(crate) name: &'a ContainerName,
+    pub(crate) ports: HeldPorts,
     /// New clients are not looked for before.
     pub(crate) accept_after: Option<Instant>,
 }
@@ -227,6 +229,10 @@ impl EventLoop<'_> {
                 if let Err(error) = set_frozen(&self.start, false) {
                     tracing::error!(%error, "cannot thaw the container");
                 }
+            }
+            Action::HoldPorts => {
+                let held = self.ports.follow(self.paths, self.name);
+                self.monitor.ports_held(held.map_err(|error| format!("{:#}", anyhow::Error::new(error))));
             }
             Action::RecordKept => {
                 self.start.kept = true;

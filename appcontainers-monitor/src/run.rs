@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use appcontainers::{ContainerName, Paths, output::LogWriter, process::ProcessJournal, runtime};
+use appcontainers::{ContainerName, Paths, network::HeldPorts, output::LogWriter, process::ProcessJournal, runtime};
 use appcontainers_wire::client::ToClient;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
@@ -71,6 +71,7 @@ pub(crate) struct Running {
     pub(crate) publisher: Option<Publisher>,
     pub(crate) log: LogWriter,
     pub(crate) processes: ProcessJournal,
+    pub(crate) ports: HeldPorts,
     pub(crate) beginning: Beginning,
     pub(crate) lock: File,
 }
@@ -96,6 +97,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         system: running.system,
         paths: &running.paths,
         name: &running.name,
+        ports: running.ports,
         accept_after: None,
     };
     let ended = events.run();

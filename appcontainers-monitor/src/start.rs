@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use appcontainers::{
     Paths,
     container::startup_specs,
-    network::{self, HostNetwork, ReservationError, Reservations},
+    network::{self, HeldPorts, HostNetwork, ReservationError, Reservations, policy},
     output::LogWriter,
     process::ProcessJournal,
     record::{ContainerRecord, Init},
@@ -39,15 +39,22 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let processes = ProcessJournal::begin(&paths.container(name))?;
     let directory = paths.container_run(name);
     let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    let mut ports = HeldPorts::default();
     if mode == StartMode::Full {
         HostNetwork::ensure(&paths)?;
-        // The host's end of the last start may still be on its way out, and with it a route to this address.
-        network::delete_route(reservation.ip)?;
+        ports.follow(&paths, name)?;
+        // The host's end of the last start may still be on its way out, and with it routes to these addresses.
+        for address in settings.addresses(reservation.ip).all() {
+            network::delete_route(address)?;
+        }
     }
     let own_program = std::env::current_exe()?;
     let kept = arguments.startup;
     let starting = runtime::begin(&paths, &container, &reservation, settings, mode, kept, &own_program)?;
     // From here on threads are fine: liblxc works in a child that was forked before.
+    if let Some(interface) = starting.host_interface() {
+        policy::activate(&paths, &reservation, interface)?;
+    }
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
     let listener = listen(&directory)?;
@@ -64,6 +71,16 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     })?;
     let init = start.record.init.and_then(|init| init.pid());
     let init = init.with_context(|| format!("the container's init ended at once{hint}"))?;
+    if mode == StartMode::Full {
+        policy::admit_loopback(&paths, name)?;
+    }
+    if mode == StartMode::Full
+        && let Some(address) = settings.addresses(reservation.ip).v6
+        && let Err(error) = network::settle_interface(init.as_raw_nonzero().get(), address)
+    {
+        // It is usable a second later then.
+        tracing::warn!(%error, "cannot settle the container's IPv6 address");
+    }
     agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });
     let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;
     let beginning =
@@ -78,6 +95,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         publisher,
         log,
         processes,
+        ports,
         beginning,
         lock,
     })

@@ -78,6 +78,8 @@ pub enum FromClient {
         /// Milliseconds between TERM and KILL.
         grace_ms: u64,
     },
+    /// Hold the ports of the host that the container publishes now, and no others; the answer is `Done`.
+    HoldPorts,
     /// Freeze all processes until this connection ends or sends `Thaw`.
     Freeze,
     /// End this connection's freeze.
@@ -134,7 +136,7 @@ pub enum ToClient {
         /// How many of them the command has taken.
         taken_bytes: u64,
     },
-    /// The answer to `SignalProcess`.
+    /// The answer to `SignalProcess` and `HoldPorts`.
     Done,
     /// The log goes up to here.
     Logged {

@@ -112,6 +112,7 @@ fn from_client() -> impl Strategy<Value = FromClient> {
         }),
         Just(FromClient::Stdin),
         Just(FromClient::StdinClose),
+        Just(FromClient::HoldPorts),
         any::<u8>().prop_map(|signal| FromClient::Signal { signal }),
         (spec(), option::of(any::<String>()), restart(), any::<u64>())
             .prop_map(|(spec, name, restart, token)| FromClient::Spawn { spec, name, restart, token }),

@@ -213,6 +213,87 @@ pub enum Error {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
+    /// The rules of a container's network.
+    #[error(transparent)]
+    Policy(#[from] crate::network::policy::PolicyError),
+    /// A container that is to connect to itself.
+    #[error("container {name} can't be {what} itself: it reaches itself at 127.0.0.1 and ::1")]
+    Itself {
+        /// The container.
+        name: ContainerName,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A rule that is to be taken away and is not there.
+    #[error("nothing allows {from} to connect to {name}{}{}", port_suffix(*port), chain_hint(*link_hint))]
+    NotAllowed {
+        /// Who.
+        from: String,
+        /// The container.
+        name: ContainerName,
+        /// The port.
+        port: Option<crate::network::Port>,
+        /// Whether a link does.
+        link_hint: bool,
+    },
+    /// The container knows no such service.
+    #[error("container {name} has no link {service}; those that it has: appc links {name}")]
+    NoLink {
+        /// The container.
+        name: ContainerName,
+        /// The service.
+        service: crate::Hostname,
+    },
+    /// Nobody said at which port the service is.
+    #[error(
+        "container {provider} does not say at which port its service {service} is; name the port: {provider}:PORT{}",
+        offered(provides)
+    )]
+    UnknownService {
+        /// The container.
+        provider: ContainerName,
+        /// The service.
+        service: crate::Hostname,
+        /// What it offers.
+        provides: Vec<String>,
+    },
+    /// The name means something else in every container.
+    #[error("{service} can't be the name of a link: it is the container's own")]
+    ServiceName {
+        /// The name.
+        service: crate::Hostname,
+    },
+    /// A port of the host's is not free.
+    #[error("port {port} of this host is taken: {holder}")]
+    PortTaken {
+        /// The port, for UDP with `/udp`.
+        port: String,
+        /// By whom.
+        holder: String,
+    },
+    /// The address is not the host's.
+    #[error("cannot publish at {address}: it is no address of this host")]
+    ForeignAddress {
+        /// The address.
+        address: std::net::IpAddr,
+    },
+    /// Nothing is published so.
+    #[error("container {name} publishes nothing at port {port}; what it publishes: appc inspect {name}")]
+    NotPublished {
+        /// The container.
+        name: ContainerName,
+        /// The port, or ports.
+        port: String,
+    },
+    /// A port of the host can't be held.
+    #[error("cannot hold port {port} of this host")]
+    HoldPort {
+        /// The port.
+        port: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A base can't be built or imported.
     #[error(transparent)]
     Base(#[from] crate::image::base::BaseError),
@@ -312,6 +393,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn port_suffix(port: Option<crate::network::Port>) -> String {
+    port.map(|port| format!(":{port}")).unwrap_or_default()
+}
+
+fn chain_hint(is_linked: bool) -> &'static str {
+    if is_linked { " but a link: take that away with appc unlink" } else { "" }
+}
+
+fn offered(provides: &[String]) -> String {
+    if provides.is_empty() { String::new() } else { format!(" (it offers: {})", provides.join(", ")) }
 }
 
 /// For `map_err`: a step failed.

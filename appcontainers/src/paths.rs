@@ -237,6 +237,11 @@ impl Paths {
     pub fn network_record(&self) -> PathBuf {
         self.run.join("network.json")
     }
+
+    /// There while a command changes containers' network rules.
+    pub fn network_change_mark(&self) -> PathBuf {
+        self.run.join("network.changing")
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     Container, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
-    container::{DEFAULT_STOP_TIMEOUT, NewContainer, create, recover},
+    container::{DEFAULT_STOP_TIMEOUT, Linked, NewContainer, create, recover},
     doctor::{self, Check},
     image::{Kind, Manifest, Store, base::Recipe},
     network::Reservations,
@@ -247,6 +247,15 @@ impl Service {
         let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
         create(&self.paths, new, phase)
+    }
+
+    /// The links of all containers.
+    pub fn links(&self) -> Result<Vec<Linked>, Error> {
+        let mut links = Vec::new();
+        for record in self.records()? {
+            links.extend(self.container(&record.name)?.links()?);
+        }
+        Ok(links)
     }
 
     /// Sets the host up: directories, subordinate ids, skeletons, network. Says what it changed; nothing if there was

@@ -1,10 +1,12 @@
 //! The commands, one a file: arguments, one library call, what is printed.
 
+mod allow;
 mod attach;
 mod autostart;
 mod base;
 mod command_args;
 mod completions;
+mod deny;
 mod df;
 mod diff;
 mod doctor;
@@ -16,6 +18,8 @@ mod gc;
 mod image;
 mod inspect;
 mod kill;
+mod link;
+mod links;
 mod load_archive;
 mod load_image;
 mod logs;
@@ -24,12 +28,14 @@ mod man;
 mod outcomes;
 mod provision;
 mod ps;
+mod publish;
 mod put;
 mod rename;
 mod restart;
 mod rm;
 mod run;
 mod save_image;
+mod set;
 mod setup;
 mod shell;
 mod spawn;
@@ -39,6 +45,8 @@ mod stats;
 mod stop;
 mod tail;
 mod top;
+mod unlink;
+mod unpublish;
 mod values;
 mod wait;
 mod zmq_key;
@@ -77,6 +85,14 @@ pub(crate) enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Autostart(autostart::Args),
+    Set(set::Args),
+    Allow(allow::Args),
+    Deny(deny::Args),
+    Link(link::Args),
+    Unlink(unlink::Args),
+    Links(links::Args),
+    Publish(publish::Args),
+    Unpublish(unpublish::Args),
     Ls(ls::Args),
     Inspect(inspect::Args),
     Stats(stats::Args),
@@ -137,6 +153,14 @@ impl Command {
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
+            Command::Set(args) => args.execute(context),
+            Command::Allow(args) => args.execute(context),
+            Command::Deny(args) => args.execute(context),
+            Command::Link(args) => args.execute(context),
+            Command::Unlink(args) => args.execute(context),
+            Command::Links(args) => args.execute(context),
+            Command::Publish(args) => args.execute(context),
+            Command::Unpublish(args) => args.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
             Command::Stats(args) => args.execute(context),

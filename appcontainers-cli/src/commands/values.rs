@@ -1,8 +1,12 @@
 //! Values that more than one command takes, from text.
 
-use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr as _, time::Duration};
+use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr, time::Duration};
 
-use appcontainers::{ImageSource, Init, event::Since};
+use appcontainers::{
+    ContainerName, ImageSource, Init,
+    event::Since,
+    network::{Port, policy::Egress},
+};
 use ipnetwork::Ipv4Network;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
@@ -94,6 +98,39 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("use KEY=VALUE".to_owned()),
+    }
+}
+
+/// A container's port, or a container alone: `web`, `web:80`, `web:53/udp`.
+#[derive(Debug, Clone)]
+pub(super) struct NameAndPort {
+    pub(super) name: ContainerName,
+    pub(super) port: Option<Port>,
+}
+
+impl FromStr for NameAndPort {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse::<Port>().map_err(|error| error.to_string())?)),
+            None => (text, None),
+        };
+        Ok(Self { name: name.parse().map_err(|error: appcontainers::InvalidName| error.to_string())?, port })
+    }
+}
+
+/// Where a container may connect to outside: `all`, `none`, or networks with commas between them.
+pub(super) fn egress(text: &str) -> Result<Egress, String> {
+    match text {
+        "all" => Ok(Egress::All),
+        "none" => Ok(Egress::None),
+        networks => {
+            let networks = networks.split(',').map(|network| network.trim().parse().map_err(|_| network.to_owned()));
+            let networks = networks.collect::<Result<_, _>>();
+            networks.map(Egress::Only).map_err(|bad| {
+                format!("{bad:?} is no network: use all, none, or networks as 192.0.2.0/24,2001:db8::/32")
+            })
+        }
     }
 }
 

@@ -98,6 +98,12 @@ impl Monitor {
                 actions.push(Action::Freeze);
             }
             (FromClient::Thaw, _) => self.thaw(id, actions),
+            (FromClient::HoldPorts, _) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.wants_ports = true;
+                }
+                actions.push(Action::HoldPorts);
+            }
             (message, _) => self.refuse(id, &format!("this connection cannot do {message:?} now")),
         }
         Ok(())
@@ -161,6 +167,15 @@ impl Monitor {
     pub(crate) fn frozen(&mut self) {
         for client in self.clients.values_mut().filter(|client| client.freezes) {
             client.link.send(&ToClient::Frozen, &[]);
+        }
+    }
+
+    /// Whether the container's ports are held now, or why not all are.
+    pub(crate) fn ports_held(&mut self, held: Result<(), String>) {
+        let answer = held.map_or_else(|message| ToClient::Failed { message }, |()| ToClient::Done);
+        for client in self.clients.values_mut().filter(|client| client.wants_ports) {
+            client.wants_ports = false;
+            client.link.send(&answer, &[]);
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Action {
     Freeze,
     /// Have them go on.
     Thaw,
+    /// Hold the ports that it publishes.
+    HoldPorts,
     /// End it at once.
     KillInit,
     /// To keep for an adopter that somebody asked for this container to run on.
@@ -91,6 +93,8 @@ struct Client {
     /// Up to where it has read the log.
     consumed: Option<u64>,
     freezes: bool,
+    /// It waits until the ports are held.
+    wants_ports: bool,
     /// It asks for nothing and does not keep the container.
     watches: bool,
 }
@@ -154,7 +158,8 @@ impl Monitor {
     /// Has one more client.
     pub fn add_client(&mut self, link: ClientLink) {
         let (process, consumed, told, told_at) = (None, None, 0, Instant::now());
-        let client = Client { link, process, told, told_at, consumed, freezes: false, watches: false };
+        let client =
+            Client { link, process, told, told_at, consumed, freezes: false, wants_ports: false, watches: false };
         let id = self.next_client;
         self.next_client += 1;
         self.clients.insert(id, client);

@@ -1,5 +1,6 @@
 //! A container: its record, and what can be done with it.
 
+mod address;
 mod archive;
 mod attach;
 mod autostart;
@@ -12,6 +13,7 @@ mod length;
 mod lifecycle;
 mod logs;
 mod monitor;
+mod network;
 mod processes;
 mod rename;
 mod run;
@@ -28,6 +30,7 @@ pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptio
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use logs::{LogPiece, LogQuery, Logs};
+pub use network::{InvalidSource, Linked, Source};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};

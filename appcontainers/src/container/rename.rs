@@ -10,7 +10,7 @@ use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
     event,
-    network::{ReservationError, ReservationStore, Reservations},
+    network::{ReservationError, ReservationStore, Reservations, policy::PolicyChange},
     record::ContainerRecord,
     runtime::{self, Status, overlay_dir},
     session,
@@ -118,6 +118,12 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
             Err(ReservationError::Taken { .. }) => return take_back(paths, record, old),
             Err(error) => return Err(error.into()),
         }
+    }
+    {
+        let host = HostLock::acquire(paths)?;
+        let mut change = PolicyChange::begin(paths, &host);
+        change.rename(old, new)?;
+        change.commit()?;
     }
     session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
     for (from, to) in [

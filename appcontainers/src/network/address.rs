@@ -2,11 +2,11 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 
 use super::pool::Slots;
 
@@ -82,6 +82,18 @@ pub(super) fn gateway_of(subnet: Ipv4Network) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(subnet.network()) + 1)
 }
 
+/// A /64 of the addresses that are routed nowhere, with 40 random bits (RFC 4193, section 3.2.2).
+pub(super) fn unique_local() -> Ipv6Network {
+    let [a, b, c, d, e] = rand::random();
+    let network = Ipv6Addr::from([0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    Ipv6Network::new(network, 64).unwrap_or_else(|_| Ipv6Network::from(network))
+}
+
+/// The address of a /64 that ends with the bytes of an IPv4 address: as unique as that.
+pub(super) fn within(subnet: Ipv6Network, ip: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(subnet.network()) | u128::from(u32::from(ip)))
+}
+
 /// The next free address of `subnet` after `last`, or from the start if there is none behind it.
 /// Never the network's, the broadcast's or the gateway's. An address that was just given back is thus
 /// the last to be given again: the old container's route and connections are gone by then.
@@ -127,6 +139,15 @@ mod tests {
         assert_eq!(default_subnet(&taken).unwrap(), net("172.31.0.0/16"));
         taken.extend([net("172.16.0.0/12"), net("192.168.7.0/24")]);
         assert_eq!(default_subnet(&taken), Err(NoSubnet));
+    }
+
+    #[test]
+    fn an_ipv6_address_ends_with_the_ipv4_address() {
+        let subnet = unique_local();
+        assert_eq!((subnet.prefix(), subnet.network().octets()[0]), (64, 0xfd));
+        assert_ne!(subnet, unique_local());
+        let address = within("fd12:3456:789a::/64".parse().unwrap(), Ipv4Addr::new(10, 213, 0, 2));
+        assert_eq!(address.to_string(), "fd12:3456:789a::ad5:2");
     }
 
     #[test]

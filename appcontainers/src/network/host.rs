@@ -1,5 +1,5 @@
-//! The host's side of the containers' network: a bridge without ports that holds the gateway's address
-//! as a /32, forwarding, and one nftables table.
+//! The host's side of the containers' network: a bridge without ports that holds the gateway's addresses
+//! as /32 and /128, routes that lead nowhere for what no container has, forwarding, and one nftables table.
 //!
 //! Nothing of it survives a reboot, so every start asks whether it is there: a few system calls, no
 //! program. What was set up is recorded in the run directory together with the network namespace it
@@ -7,16 +7,20 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 use serde::{Deserialize, Serialize};
 
-use super::{PoolSettings, ReservationError, Reservations, bridge, netlink, ruleset::Ruleset, table, veth_prefix};
+use super::{
+    PoolSettings, ReservationError, Reservations, bridge,
+    firewall::{self, Ruleset},
+    netlink, policy, table, veth_prefix,
+};
 use crate::{
     Paths,
     image::Digest,
@@ -26,6 +30,8 @@ use crate::{
 };
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+const FORWARDING_V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+const INTERFACES_V6: &str = "/proc/sys/net/ipv6/conf";
 
 /// Why the host's network could not be set up, torn down or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +76,35 @@ pub struct HostNetwork {
     pub subnet: Ipv4Network,
     /// The host's address in it.
     pub gateway: Ipv4Addr,
+    /// Both in IPv6, where this host has that.
+    #[serde(default)]
+    pub v6: Option<HostNetwork6>,
     /// The inode of the network namespace.
     namespace: u64,
     /// Of the firewall's text.
     ruleset: Digest,
     /// Whether this turned forwarding on.
     forwarding_enabled: bool,
+    /// Whether this turned forwarding of IPv6 on.
+    #[serde(default)]
+    forwarding6_enabled: bool,
+}
+
+/// The containers' network in IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNetwork6 {
+    /// The network.
+    pub subnet: Ipv6Network,
+    /// The host's address in it.
+    pub gateway: Ipv6Addr,
+}
+
+impl HostNetwork6 {
+    /// As the settings have it; none where this host has no IPv6.
+    fn of(settings: &PoolSettings) -> Option<Self> {
+        let (subnet, gateway) = (settings.subnet6?, settings.address6(settings.gateway)?);
+        has_ipv6().then_some(Self { subnet, gateway })
+    }
 }
 
 impl Versioned for HostNetwork {
@@ -83,17 +112,32 @@ impl Versioned for HostNetwork {
     const VERSION: u32 = 1;
 }
 
+/// Whether the kernel speaks IPv6 in this network namespace.
+pub(super) fn has_ipv6() -> bool {
+    Path::new(FORWARDING_V6).exists()
+}
+
 impl HostNetwork {
-    /// What is up, or `None` if something of it is missing here. Takes some 50 µs and starts no program.
+    /// What is up, or `None` if something of it is missing here, or a command was killed while it changed the firewall.
+    /// Takes some 50 µs and starts no program.
     pub fn find(paths: &Paths) -> Result<Option<Self>, HostNetworkError> {
+        if paths.network_change_mark().exists() {
+            return Ok(None);
+        }
+        Self::find_beside_change(paths)
+    }
+
+    /// As [`Self::find`], for who changes the firewall.
+    pub(super) fn find_beside_change(paths: &Paths) -> Result<Option<Self>, HostNetworkError> {
         let Some(record) = state::read::<Self>(&paths.network_record())? else {
             return Ok(None);
         };
         let is_up = record.namespace == namespace()?
-            && record.ruleset == Digest::of(ruleset_text(paths, record.subnet).as_bytes())
+            && record.ruleset == Digest::of(record.ruleset_text(paths).as_bytes())
             && has_interface(&bridge(paths))?
             && has_table(&table(paths))?
-            && forwards()?;
+            && forwards(FORWARDING)?
+            && (record.v6.is_none() || forwards(FORWARDING_V6)?);
         Ok(is_up.then_some(record))
     }
 
@@ -111,37 +155,70 @@ impl HostNetwork {
     /// Sets up what is missing and says what that was.
     pub fn set_up(
         paths: &Paths,
+        lock: &HostLock,
+        settings: &PoolSettings,
+    ) -> Result<(Self, Vec<Change>), HostNetworkError> {
+        let is_as_wanted = |up: &Self| {
+            (up.subnet, up.gateway, up.v6) == (settings.subnet, settings.gateway, HostNetwork6::of(settings))
+        };
+        match Self::find(paths)?.filter(is_as_wanted) {
+            Some(up) => Ok((up, Vec::new())),
+            None => Self::load(paths, lock, settings),
+        }
+    }
+
+    /// Sets all of it up, whatever is there.
+    pub(super) fn load(
+        paths: &Paths,
         _lock: &HostLock,
         settings: &PoolSettings,
     ) -> Result<(Self, Vec<Change>), HostNetworkError> {
-        let found = Self::find(paths)?;
-        if let Some(up) = found.filter(|up| (up.subnet, up.gateway) == (settings.subnet, settings.gateway)) {
-            return Ok((up, Vec::new()));
-        }
         // What an earlier set-up in this namespace turned on is still ours to turn off.
-        let before = state::read::<Self>(&paths.network_record())?;
         let namespace = namespace()?;
-        let turned_on = before.is_some_and(|before| before.namespace == namespace && before.forwarding_enabled);
-        let text = ruleset_text(paths, settings.subnet);
-        let record = Self {
+        let before = state::read::<Self>(&paths.network_record())?.filter(|before| before.namespace == namespace);
+        let v6 = HostNetwork6::of(settings);
+        let mut record = Self {
             subnet: settings.subnet,
             gateway: settings.gateway,
+            v6,
             namespace,
-            ruleset: Digest::of(text.as_bytes()),
-            forwarding_enabled: turned_on || !forwards()?,
+            ruleset: Digest::of(b""),
+            forwarding_enabled: before.as_ref().is_some_and(|before| before.forwarding_enabled)
+                || !forwards(FORWARDING)?,
+            forwarding6_enabled: before.as_ref().is_some_and(|before| before.forwarding6_enabled)
+                || (v6.is_some() && !forwards(FORWARDING_V6)?),
         };
+        record.ruleset = Digest::of(record.ruleset_text(paths).as_bytes());
         // Recorded first: a kill in between must not lose what there is to undo.
         state::write(&paths.network_record(), &record, Durability::Volatile)?;
         let mut changes = Vec::new();
         // The firewall comes before what it guards.
-        NFT.run(&["-f", "-"], &text)?;
+        let elements = policy::all_elements(paths, &Reservations::read(paths)?)?;
+        record.with_ruleset(paths, |ruleset| firewall::load(ruleset, &elements))?;
+        remove_file(&paths.network_change_mark())?;
         changes.push(Change::FirewallLoaded { table: table(paths) });
-        changes.extend(set_up_bridge(&bridge(paths), settings.gateway)?);
-        if !forwards()? {
-            set_forwarding("1\n")?;
+        changes.extend(set_up_bridge(&bridge(paths), &record)?);
+        if !forwards(FORWARDING)? {
+            write_setting(FORWARDING, "1\n")?;
             changes.push(Change::ForwardingEnabled);
         }
+        if v6.is_some() && !forwards(FORWARDING_V6)? {
+            keep_router_advertisements()?;
+            write_setting(FORWARDING_V6, "1\n")?;
+            changes.push(Change::Forwarding6Enabled);
+        }
         Ok((record, changes))
+    }
+
+    fn ruleset_text(&self, paths: &Paths) -> String {
+        self.with_ruleset(paths, |ruleset| ruleset.text())
+    }
+
+    fn with_ruleset<T>(&self, paths: &Paths, f: impl FnOnce(&Ruleset<'_>) -> T) -> T {
+        let (table, bridge, veth_prefix) = (table(paths), bridge(paths), veth_prefix(paths));
+        let Self { subnet, gateway, v6, .. } = *self;
+        let v6 = v6.map(|v6| (v6.subnet, v6.gateway));
+        f(&Ruleset { table: &table, bridge: &bridge, veth_prefix: &veth_prefix, subnet, gateway, v6 })
     }
 
     /// Takes away what is there of it, in the current network namespace. Goes on after an error.
@@ -151,27 +228,27 @@ impl HostNetwork {
             Ok(change) => changes.extend(change),
             Err(error) => errors.push(error),
         };
-        note(tear_down_forwarding(paths));
+        note(tear_down_forwarding(paths, FORWARDING));
+        note(tear_down_forwarding(paths, FORWARDING_V6));
+        note(tear_down_routes(paths));
         note(tear_down_bridge(&bridge(paths)));
         note(tear_down_table(&table(paths)));
-        match fs::remove_file(paths.network_record()) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                note(Err(StateError::Write { path: paths.network_record(), source }.into()));
-            }
-            _ => {}
+        for path in [paths.network_record(), paths.network_change_mark()] {
+            note(remove_file(&path).map(|()| None));
         }
         (changes, errors)
     }
 }
 
-fn ruleset_text(paths: &Paths, subnet: Ipv4Network) -> String {
-    let (table, bridge, veth_prefix) = (table(paths), bridge(paths), veth_prefix(paths));
-    Ruleset { table: &table, bridge: &bridge, veth_prefix: &veth_prefix, subnet }.text()
-}
-
-fn set_up_bridge(name: &str, gateway: Ipv4Addr) -> Result<Option<Change>, HostNetworkError> {
+fn set_up_bridge(name: &str, network: &HostNetwork) -> Result<Option<Change>, HostNetworkError> {
+    let HostNetwork { subnet, gateway, v6, .. } = network;
     let is_new = !has_interface(name)?;
-    let set = format!("address replace {gateway}/32 dev {name}\nlink set {name} up\n");
+    // Without a route of its own, what is for a container that does not run would go where the default route leads.
+    let mut set =
+        format!("address replace {gateway}/32 dev {name}\nlink set {name} up\nroute replace unreachable {subnet}\n");
+    if let Some(HostNetwork6 { subnet, gateway }) = v6 {
+        set += &format!("address replace {gateway}/128 dev {name} nodad\nroute replace unreachable {subnet}\n");
+    }
     let add = || IP.run(&["-batch", "-"], &format!("link add {name} type bridge\n{set}"));
     // The old gateway goes when the subnet was changed.
     let change = || IP.run(&["-batch", "-"], &format!("address flush dev {name}\n{set}"));
@@ -181,7 +258,7 @@ fn set_up_bridge(name: &str, gateway: Ipv4Addr) -> Result<Option<Change>, HostNe
     } else {
         change()?;
     }
-    Ok(is_new.then(|| Change::BridgeCreated { name: name.to_owned(), gateway }))
+    Ok(is_new.then(|| Change::BridgeCreated { name: name.to_owned(), gateway: *gateway }))
 }
 
 fn tear_down_bridge(name: &str) -> Result<Option<Change>, HostNetworkError> {
@@ -200,27 +277,67 @@ fn tear_down_table(name: &str) -> Result<Option<Change>, HostNetworkError> {
     Ok(Some(Change::FirewallRemoved { table: name.to_owned() }))
 }
 
-fn tear_down_forwarding(paths: &Paths) -> Result<Option<Change>, HostNetworkError> {
-    let record = state::read::<HostNetwork>(&paths.network_record())?;
-    let namespace = namespace()?;
-    if record.is_some_and(|record| record.namespace == namespace && record.forwarding_enabled) && forwards()? {
-        set_forwarding("0\n")?;
-        return Ok(Some(Change::ForwardingDisabled));
+fn tear_down_routes(paths: &Paths) -> Result<Option<Change>, HostNetworkError> {
+    let Some(record) = state::read::<HostNetwork>(&paths.network_record())? else { return Ok(None) };
+    if record.namespace != namespace()? {
+        return Ok(None);
+    }
+    let mut routes = vec![("-4", record.subnet.to_string())];
+    routes.extend(record.v6.map(|v6| ("-6", v6.subnet.to_string())));
+    for (family, subnet) in routes {
+        if !IP.run(&[family, "route", "show", "type", "unreachable", "exact", &subnet], "")?.is_empty() {
+            IP.run(&[family, "route", "delete", "unreachable", &subnet], "")?;
+        }
     }
     Ok(None)
 }
 
-fn forwards() -> Result<bool, HostNetworkError> {
-    let text = fs::read_to_string(FORWARDING).map_err(forwarding_error)?;
+fn tear_down_forwarding(paths: &Paths, setting: &'static str) -> Result<Option<Change>, HostNetworkError> {
+    let Some(record) = state::read::<HostNetwork>(&paths.network_record())? else { return Ok(None) };
+    let (enabled, change) = match setting {
+        FORWARDING => (record.forwarding_enabled, Change::ForwardingDisabled),
+        _ => (record.forwarding6_enabled, Change::Forwarding6Disabled),
+    };
+    if enabled && record.namespace == namespace()? && forwards(setting)? {
+        write_setting(setting, "0\n")?;
+        return Ok(Some(change));
+    }
+    Ok(None)
+}
+
+/// A host that forwards is a router, which takes no router's advertisements any more (`accept_ra`, ip-sysctl): where it did
+/// until now, it is told to go on, or it would lose its own default route.
+fn keep_router_advertisements() -> Result<(), HostNetworkError> {
+    let interfaces = fs::read_dir(INTERFACES_V6).map_err(setting_error(INTERFACES_V6))?;
+    for path in interfaces.flatten().map(|entry| entry.path().join("accept_ra")) {
+        // An interface may go at any time.
+        if fs::read_to_string(&path).is_ok_and(|text| text.trim_end() == "1") {
+            let _ = fs::write(&path, "2\n");
+        }
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), HostNetworkError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::Write { path: path.to_owned(), source }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn forwards(setting: &str) -> Result<bool, HostNetworkError> {
+    let text = fs::read_to_string(setting).map_err(setting_error(setting))?;
     Ok(text.trim_end() != "0")
 }
 
-fn set_forwarding(value: &str) -> Result<(), HostNetworkError> {
-    fs::write(FORWARDING, value).map_err(forwarding_error)
+fn write_setting(setting: &str, value: &str) -> Result<(), HostNetworkError> {
+    fs::write(setting, value).map_err(setting_error(setting))
 }
 
-fn forwarding_error(source: io::Error) -> HostNetworkError {
-    HostNetworkError::Forwarding { path: PathBuf::from(FORWARDING), source }
+fn setting_error(setting: &str) -> impl Fn(io::Error) -> HostNetworkError {
+    move |source| HostNetworkError::Forwarding { path: PathBuf::from(setting), source }
 }
 
 fn namespace() -> Result<u64, HostNetworkError> {

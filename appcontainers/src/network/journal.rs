@@ -12,6 +12,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    net::Ipv4Addr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -31,6 +32,7 @@ pub(super) enum Change<'a> {
     Reserve(#[serde(borrow)] Record<'a>),
     Release(&'a str),
     Rename { from: &'a str, to: &'a str },
+    Readdress { name: &'a str, ip: Ipv4Addr },
 }
 
 /// A change and its number.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A 48-bit MAC address, written `02:00:00:00:00:00`, lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "&str")]
+#[serde(into = "String", try_from = "String")]
 pub struct MacAddress([u8; 6]);
 
 /// A string that is not a MAC address.
@@ -74,9 +74,9 @@ impl FromStr for MacAddress {
     }
 }
 
-impl TryFrom<&str> for MacAddress {
+impl TryFrom<String> for MacAddress {
     type Error = InvalidMac;
-    fn try_from(text: &str) -> Result<Self, InvalidMac> {
+    fn try_from(text: String) -> Result<Self, InvalidMac> {
         text.parse()
     }
 }

@@ -2,25 +2,32 @@
 //! until it is removed; and the host's side of it.
 
 mod address;
+mod firewall;
+pub mod held_ports;
 mod host;
 mod id_range;
 mod index;
+mod interface;
 mod journal;
 mod mac;
 mod names;
 mod netlink;
+pub mod policy;
 mod pool;
 mod record;
 mod reservation;
-mod ruleset;
 mod snapshot;
 
 pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
+pub use held_ports::HeldPorts;
 pub use host::{HostNetwork, HostNetworkError};
 pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};
+pub(crate) use interface::move_interface;
+pub use interface::{InterfaceError, settle_interface};
 pub use mac::{InvalidMac, MacAddress};
 pub use names::{bridge, new_veth_name, table, veth_prefix};
 pub use netlink::delete_route;
+pub use policy::{Addresses, Port, Protocol};
 pub use reservation::{
-    IdPool, PoolSettings, Reservation, ReservationError, ReservationStore, Reservations, ReserveOptions,
+    IdPool, PoolSettings, Reservation, ReservationError, ReservationStore, Reservations, ReserveOptions, find,
 };

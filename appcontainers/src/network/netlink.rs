@@ -1,7 +1,11 @@
 //! One question to the kernel over netlink(7) and its answer, where starting `ip` or `nft` would take
 //! milliseconds that a start does not have.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,
@@ -14,27 +18,43 @@ use rustix::{
 // linux/netlink.h
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const HEADER_BYTES: usize = 16;
 // linux/rtnetlink.h; the routes' protocol is number 0, which rustix calls none
 const NETLINK_ROUTE: Option<Protocol> = None;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_DELROUTE: u16 = 25;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTA_DST: u16 = 1;
+// linux/if_addr.h
+const IFA_LOCAL: u16 = 2;
+const IFA_F_NODAD: u8 = 2;
 // linux/netfilter/nfnetlink.h, nf_tables.h; NFPROTO_INET is in linux/netfilter.h
 const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFPROTO_INET: u8 = 1;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// Removes the route to one address from the main table; `false` if there was none.
-pub fn delete_route(to: Ipv4Addr) -> io::Result<bool> {
+pub fn delete_route(to: IpAddr) -> io::Result<bool> {
     match ask(NETLINK_ROUTE, &delete_route_message(to)) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes an IPv6 address of an interface usable at once, where the kernel would try for a second whether somebody else has
+/// it: takes it away and gives it back without that.
+pub(super) fn settle_address(interface: u32, address: Ipv6Addr) -> io::Result<()> {
+    for (kind, flags) in [(RTM_DELADDR, 0), (RTM_NEWADDR, NLM_F_CREATE)] {
+        ask(NETLINK_ROUTE, &address_message(kind, flags, interface, address))?;
+    }
+    Ok(())
 }
 
 /// Whether there is an nftables table of this name in the family inet.
@@ -46,11 +66,23 @@ pub(super) fn has_table(name: &str) -> io::Result<bool> {
     }
 }
 
-fn delete_route_message(to: Ipv4Addr) -> Vec<u8> {
+fn delete_route_message(to: IpAddr) -> Vec<u8> {
+    let (family, bytes) = match to {
+        IpAddr::V4(to) => (AF_INET, to.octets().to_vec()),
+        IpAddr::V6(to) => (AF_INET6, to.octets().to_vec()),
+    };
     // struct rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags.
-    let mut body = vec![AF_INET, 32, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0, 0, 0, 0];
-    push_attribute(&mut body, RTA_DST, &to.octets());
+    let mut body = vec![family, 8 * bytes.len() as u8, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0, 0, 0, 0];
+    push_attribute(&mut body, RTA_DST, &bytes);
     message(RTM_DELROUTE, NLM_F_REQUEST | NLM_F_ACK, &body)
+}
+
+fn address_message(kind: u16, flags: u16, interface: u32, address: Ipv6Addr) -> Vec<u8> {
+    // struct ifaddrmsg: family, length of the prefix, flags, scope, interface.
+    let mut body = vec![AF_INET6, 128, IFA_F_NODAD, 0];
+    body.extend_from_slice(&interface.to_ne_bytes());
+    push_attribute(&mut body, IFA_LOCAL, &address.octets());
+    message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, &body)
 }
 
 fn get_table_message(name: &str) -> Vec<u8> {
@@ -113,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_message_is_laid_out_as_the_kernel_reads_it() {
-        let bytes = delete_route_message(Ipv4Addr::new(10, 1, 2, 3));
+        let bytes = delete_route_message(IpAddr::from([10, 1, 2, 3]));
         assert_eq!(bytes.len(), 36);
         assert_eq!(bytes[..4], 36u32.to_ne_bytes());
         assert_eq!(bytes[28..], [8u16.to_ne_bytes(), 1u16.to_ne_bytes(), [10, 1], [2, 3]].concat());

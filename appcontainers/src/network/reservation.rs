@@ -16,21 +16,27 @@
 
 mod all;
 mod error;
+mod find;
 mod reserve;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{net::Ipv4Addr, ops::Range, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
+    path::PathBuf,
+};
 
 pub use all::Reservations;
 pub use error::ReservationError;
-use ipnetwork::Ipv4Network;
+pub use find::find;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 pub use store::ReservationStore;
 
-use super::{IdRange, MacAddress, address};
+use super::{Addresses, IdRange, MacAddress, address, host};
 use crate::{ContainerName, Paths, state::Durability};
 
 /// What one container holds.
@@ -69,12 +75,26 @@ pub struct PoolSettings {
     pub gateway: Ipv4Addr,
     /// The host's ids that stand for containers' ids.
     pub id_pool: IdPool,
+    /// The containers' network in IPv6; a container's address in it follows from its IPv4 address. None where an older
+    /// program set the host up, and `setup` was not run since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Ipv6Network>,
 }
 
 impl PoolSettings {
-    /// The subnet with its first address as gateway.
+    /// The subnet with its first address as gateway, and an IPv6 subnet that nobody else has.
     pub fn new(subnet: Ipv4Network, id_pool: IdPool) -> Self {
-        Self { subnet, gateway: address::gateway_of(subnet), id_pool }
+        Self { subnet, gateway: address::gateway_of(subnet), id_pool, subnet6: Some(address::unique_local()) }
+    }
+
+    /// What a container of this IPv4 address has in IPv6.
+    pub fn address6(&self, ip: Ipv4Addr) -> Option<Ipv6Addr> {
+        self.subnet6.map(|subnet| address::within(subnet, ip))
+    }
+
+    /// Both addresses of a container; in IPv6 where this host has that.
+    pub fn addresses(&self, ip: Ipv4Addr) -> Addresses {
+        Addresses { v4: ip, v6: self.address6(ip).filter(|_| host::has_ipv6()) }
     }
 }
 

@@ -44,6 +44,8 @@ struct Snapshot<'a> {
     subnet: ipnetwork::Ipv4Network,
     gateway: Ipv4Addr,
     id_pool: super::IdPool,
+    #[serde(default)]
+    subnet6: Option<ipnetwork::Ipv6Network>,
     folded: u64,
     #[serde(default)]
     cursor: Cursor,
@@ -93,8 +95,8 @@ fn parse_json<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Record<'a
     // The version is looked at on its own only when something is wrong: it takes a pass over the file.
     match parsed {
         Ok(snapshot) if snapshot.version == VERSION => {
-            let Snapshot { version, subnet, gateway, id_pool, folded, cursor, reservations } = snapshot;
-            let settings = PoolSettings { subnet, gateway, id_pool };
+            let Snapshot { version, subnet, gateway, id_pool, subnet6, folded, cursor, reservations } = snapshot;
+            let settings = PoolSettings { subnet, gateway, id_pool, subnet6 };
             Ok((Header { version, settings, folded, cursor }, reservations))
         }
         parsed => {
@@ -111,6 +113,18 @@ fn parse_json<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, Vec<Record<'a
 /// The file is not what this program writes.
 pub(super) fn malformed(path: &Path, source: serde_json::Error) -> ReservationError {
     StateError::Malformed { path: path.to_owned(), kind: KIND, mend: MEND, source }.into()
+}
+
+/// All but the records, and the one record of this name, if the file is laid out as [`write`] does it: found by the text before the
+/// name, without reading the others. `None` if it is not.
+pub(super) fn find_canonical<'a>(bytes: &'a [u8], name: &str) -> Option<(Header, Option<Record<'a>>)> {
+    let (header, records) = std::str::from_utf8(bytes).ok()?.split_once(OPEN)?;
+    let header: Header = serde_json::from_str(&format!("{header}}}")).ok().filter(|h: &Header| h.version == VERSION)?;
+    let record = match records.find(&format!("{{\"name\":\"{name}\",")) {
+        Some(at) => Some(Record::parse_canonical(&records[at..])?.0),
+        None => None,
+    };
+    records.ends_with(CLOSE).then_some((header, record))
 }
 
 /// Writes the file, synced; its length in bytes.

@@ -142,6 +142,18 @@ pub enum RuntimeError {
     /// A reservation.
     #[error(transparent)]
     Reservation(#[from] crate::network::ReservationError),
+    /// A running container's interface.
+    #[error("cannot give the interface of container {name} another address")]
+    Interface {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::network::InterfaceError,
+    },
+    /// The container's network rules.
+    #[error(transparent)]
+    Policy(#[from] crate::network::policy::PolicyError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

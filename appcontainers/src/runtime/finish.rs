@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     ContainerName, Paths, event,
-    network::{ReservationError, ReservationStore},
+    network::{
+        ReservationError, ReservationStore,
+        policy::{self, NetworkPolicy, PolicyChange, PolicyError},
+    },
     output::gone,
     record::{ContainerRecord, OverlayKind},
     session,
@@ -56,6 +59,7 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     }
     if start.mode == StartMode::Full {
         event::note(paths, name, "die", &[]);
+        policy::deactivate(paths, name)?;
     }
     apparmor::forget(name, &start.id);
     let record = ContainerRecord::load(paths, name)?;
@@ -112,6 +116,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         return Ok(());
     }
     let name = lock.name();
+    forget_rules(paths, name)?;
     let directory = paths.container(name);
     // What need not survive a power cut need not be removed for good either: holding the host's lock over a flush
     // keeps all other commands waiting.
@@ -134,6 +139,20 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
     // Who waits for the lock looks whether its file is still there. From here on it excludes nobody.
     remove_tree(&paths.monitor_lock(name))?;
     Ok(lock.remove()?)
+}
+
+/// Nobody may find the container's rights under its name when another one has that.
+fn forget_rules(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
+    if !NetworkPolicy::exists(paths, name) {
+        return Ok(());
+    }
+    let host = HostLock::acquire(paths)?;
+    let mut change = PolicyChange::begin(paths, &host);
+    match change.forget(name) {
+        // Removed halfway before.
+        Err(PolicyError::Reservation(ReservationError::Unknown { .. })) => Ok(()),
+        forgotten => Ok(forgotten.and_then(|()| change.commit())?),
+    }
 }
 
 fn remove_run_directory(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {

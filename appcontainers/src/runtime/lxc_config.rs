@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -112,6 +112,8 @@ pub(super) struct NetworkConfig {
     pub(super) ip: Ipv4Addr,
     /// An address that the host holds.
     pub(super) gateway: Ipv4Addr,
+    /// Both in IPv6, where the host has that.
+    pub(super) v6: Option<(Ipv6Addr, Ipv6Addr)>,
     /// The container's MAC.
     pub(super) mac: MacAddress,
 }
@@ -190,6 +192,10 @@ impl LxcConfig {
         lines.set("net.0.hwaddr", network.mac);
         lines.set("net.0.ipv4.address", format_args!("{}/32", network.ip));
         lines.set("net.0.ipv4.gateway", network.gateway);
+        if let Some((ip, gateway)) = network.v6 {
+            lines.set("net.0.ipv6.address", format_args!("{ip}/128"));
+            lines.set("net.0.ipv6.gateway", gateway);
+        }
     }
 
     fn mount(&self, lines: &mut Lines) {

@@ -106,6 +106,7 @@ pub fn begin(
             host_interface,
             ip: reservation.ip,
             gateway: settings.gateway,
+            v6: settings.addresses(reservation.ip).v6.zip(settings.address6(settings.gateway)),
             mac: reservation.mac,
         }),
         cgroup: record.cgroup.clone(),
@@ -133,6 +134,11 @@ pub fn begin(
 }
 
 impl Starting {
+    /// The host's end of the container's interface; none if it gets none.
+    pub fn host_interface(&self) -> Option<&str> {
+        self.record.host_interface.as_deref()
+    }
+
     /// Waits until the container's init runs.
     pub fn wait(mut self, paths: &Paths) -> Result<Started, RuntimeError> {
         if let Some(why) = self.wait_for_liblxc()? {

@@ -11,7 +11,10 @@ use appcontainers_sys::mount;
 use super::{RuntimeError, error::host_error};
 use crate::{
     Paths,
-    network::{PoolSettings, Reservation},
+    network::{
+        PoolSettings, Reservation, find,
+        policy::{compose_hosts, rebase_hosts},
+    },
     record::ContainerRecord,
     skeleton::{self, Phase, SkeletonContext},
     state::{Durability, create_directory, replace},
@@ -19,6 +22,9 @@ use crate::{
 
 /// Where a host with systemd-resolved keeps the resolvers that are reachable from outside it.
 const UPSTREAM_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The names that a container knows: what others it may reach follows the rules while it runs.
+const HOSTS: &str = "etc/hosts";
 
 /// A file's path on the host, and inside (without the leading `/`).
 pub(super) type StartFile = (PathBuf, PathBuf);
@@ -36,8 +42,15 @@ pub(super) fn render(
     let mut files = Vec::new();
     let context = SkeletonContext::new(reservation, settings, &container.hostname);
     for (index, file) in skeleton::render(paths, Phase::Start, &context)?.into_iter().enumerate() {
-        let path = below.join(index.to_string());
-        replace(&path, &file.bytes, file.mode, Durability::Volatile).map_err(host_error("write", &path))?;
+        let (path, bytes) = if file.path == Path::new(HOSTS) {
+            let path = below.join("hosts");
+            let bytes =
+                compose_hosts(paths, &container.name, &path, &file.bytes).map_err(host_error("write", &path))?;
+            (path, bytes)
+        } else {
+            (below.join(index.to_string()), file.bytes)
+        };
+        replace(&path, &bytes, file.mode, Durability::Volatile).map_err(host_error("write", &path))?;
         files.push((path, file.path));
     }
     if !files.iter().any(|(_, inside)| inside == Path::new("etc/resolv.conf")) {
@@ -47,6 +60,18 @@ pub(super) fn render(
         files.push((path, "etc/resolv.conf".into()));
     }
     Ok(files)
+}
+
+/// Renders the names that a running container knows anew, in the file that it sees.
+pub(crate) fn rewrite_hosts(paths: &Paths, container: &ContainerRecord) -> Result<(), RuntimeError> {
+    let (settings, reservation) = find(paths, &container.name)?;
+    let Some(reservation) = reservation else { return Ok(()) };
+    let context = SkeletonContext::new(&reservation, &settings, &container.hostname);
+    let mut files = skeleton::render(paths, Phase::Start, &context)?.into_iter();
+    if let Some(file) = files.find(|file| file.path == Path::new(HOSTS)) {
+        rebase_hosts(paths, &container.name, &file.bytes).map_err(host_error("write", HOSTS))?;
+    }
+    Ok(())
 }
 
 /// Shows the files over what the image, mounted at `root`, has in their places; gives those for which it has none. LXC

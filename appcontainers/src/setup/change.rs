@@ -81,6 +81,10 @@ pub enum Change {
     ForwardingEnabled,
     /// The host forwards packets no longer, as before setup.
     ForwardingDisabled,
+    /// The host forwards IPv6 packets between its interfaces.
+    Forwarding6Enabled,
+    /// The host forwards IPv6 packets no longer, as before setup.
+    Forwarding6Disabled,
     /// A file or a directory with all that was in it is gone.
     Removed {
         /// Which one.
@@ -108,6 +112,8 @@ impl fmt::Display for Change {
             Self::ProfileLoaded { profile } => write!(f, "loaded AppArmor profile {profile}"),
             Self::ForwardingEnabled => f.write_str("set net.ipv4.ip_forward to 1"),
             Self::ForwardingDisabled => f.write_str("set net.ipv4.ip_forward back to 0"),
+            Self::Forwarding6Enabled => f.write_str("set net.ipv6.conf.all.forwarding to 1"),
+            Self::Forwarding6Disabled => f.write_str("set net.ipv6.conf.all.forwarding back to 0"),
             Self::Removed { path } => write!(f, "removed {}", path.display()),
         }
     }

@@ -158,7 +158,11 @@ pub fn set_up(paths: &Paths, options: &SetupOptions) -> Result<Vec<Change>, Setu
     let (id_pool, granted) = ids::set_up(paths, &AccountFiles::of_host(), pool)?;
     changes.extend(granted);
     changes.extend(skeleton::install_defaults(paths)?);
-    let settings = PoolSettings::new(subnet, id_pool);
+    let mut settings = PoolSettings::new(subnet, id_pool);
+    if let Some(current) = &current {
+        // What containers have in IPv6 stays.
+        settings.subnet6 = current.settings().subnet6.or(settings.subnet6);
+    }
     if current.as_ref().map(Reservations::settings) != Some(&settings) {
         ReservationStore::create(paths, &lock, settings.clone())?;
         changes.push(Change::SubnetChosen { subnet });

@@ -119,6 +119,9 @@ impl Reservations {
             Change::Reserve(Record { name, .. }) | Change::Rename { to: name, .. } => {
                 index.holds(&name.parse().ok()?).is_some().then(|| self.apply(entry))??;
             }
+            Change::Readdress { name, .. } => {
+                self.held.contains_key(&name.parse::<ContainerName>().ok()?).then(|| self.apply(entry))??;
+            }
             Change::Release(name) => {
                 let name: ContainerName = name.parse().ok()?;
                 if self.held.remove(&name).is_none() {
@@ -146,6 +149,7 @@ impl Reservations {
                 let held = self.held.remove(&from.parse::<ContainerName>().ok()?)?;
                 self.held.insert(to.parse().ok()?, held).is_none().then_some(())?;
             }
+            Change::Readdress { name, ip } => self.held.get_mut(&name.parse::<ContainerName>().ok()?)?.ip = ip,
         }
         self.seq = entry.seq;
         Some(())

@@ -1,6 +1,6 @@
 //! Why something could not be reserved, released or read.
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use ipnetwork::Ipv4Network;
 
@@ -37,6 +37,22 @@ pub enum ReservationError {
         subnet: Ipv4Network,
         /// How many containers there are.
         held: usize,
+    },
+    /// The address can't be a container's.
+    #[error("{ip} can't be a container's address: use one of {subnet}, but not its first two or its last")]
+    ForeignAddress {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The containers' network.
+        subnet: Ipv4Network,
+    },
+    /// The address belongs to another container.
+    #[error("{ip} is the address of container {holder}; choose another")]
+    AddressTaken {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Whose it is.
+        holder: ContainerName,
     },
     /// Every id range is reserved.
     #[error(

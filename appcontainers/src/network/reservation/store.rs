@@ -1,5 +1,7 @@
 //! Changing the reservations, with the host's lock: the journal is written, and folded when it has grown.
 
+use std::net::Ipv4Addr;
+
 use super::{PoolSettings, ReservationError, Reservations, journal_path};
 use crate::{
     ContainerName, Paths,
@@ -144,6 +146,27 @@ impl<'lock> ReservationStore<'lock> {
             return Err(ReservationError::Taken { name: to.clone() });
         }
         self.commit(Change::Rename { from: from.as_str(), to: to.as_str() }, durability)
+    }
+
+    /// Gives the container another address of the subnet, which must be free; all else it holds stays.
+    pub fn readdress(
+        &mut self,
+        name: &ContainerName,
+        ip: Ipv4Addr,
+        durability: Durability,
+    ) -> Result<(), ReservationError> {
+        self.look()?;
+        let PoolSettings { subnet, gateway, .. } = self.all.header.settings;
+        if !self.all.held.contains_key(name) {
+            return Err(ReservationError::Unknown { name: name.clone() });
+        }
+        if !subnet.contains(ip) || [gateway, subnet.network(), subnet.broadcast()].contains(&ip) {
+            return Err(ReservationError::ForeignAddress { ip, subnet });
+        }
+        if let Some((holder, _)) = self.all.held.iter().find(|(holder, held)| held.ip == ip && *holder != name) {
+            return Err(ReservationError::AddressTaken { ip, holder: holder.clone() });
+        }
+        self.commit(Change::Readdress { name: name.as_str(), ip }, durability)
     }
 
     pub(super) fn commit(&mut self, change: Change<'_>, durability: Durability) -> Result<(), ReservationError> {

@@ -1,0 +1,55 @@
+//! Another address for a container, also while it runs.
+
+use std::net::Ipv4Addr;
+
+use super::Container;
+use crate::{
+    Error, event,
+    network::{Addresses, ReservationError, ReservationStore, find, move_interface, policy::PolicyChange},
+    runtime::{self, RuntimeError, StartRecord, Status},
+    state::HostLock,
+};
+
+impl Container {
+    /// Gives the container another address of the containers' network, which nobody has. One that runs has it at once; its
+    /// rules follow, and who is linked to it finds it there. Connections to the old address are lost.
+    ///
+    /// A call that was interrupted is completed by calling it again.
+    pub fn set_ip(&self, ip: Ipv4Addr) -> Result<(), Error> {
+        // Nobody starts it meanwhile.
+        let _lock = self.lock()?;
+        let durability = self.record()?.overlay.durability();
+        let unknown = || ReservationError::Unknown { name: self.name.clone() };
+        let start = StartRecord::load(&self.paths, &self.name)?.filter(|start| start.status() == Status::Running);
+        {
+            let host = HostLock::acquire(&self.paths)?;
+            let (settings, reservation) = find(&self.paths, &self.name)?;
+            let before = reservation.ok_or_else(unknown)?.ip;
+            if before != ip {
+                ReservationStore::open(&self.paths, &host)?.readdress(&self.name, ip, durability)?;
+                let mut change = PolicyChange::begin(&self.paths, &host);
+                change.moved(&self.name, settings.addresses(before))?;
+                change.commit()?;
+            }
+            if let Some(start) = &start {
+                self.move_running(start, settings.addresses(ip))?;
+            }
+        }
+        if start.is_some() {
+            self.rewrite_hosts()?;
+        }
+        event::note(&self.paths, &self.name, "readdress", &[("ip", ip.to_string().into())]);
+        Ok(())
+    }
+
+    fn move_running(&self, start: &StartRecord, addresses: Addresses) -> Result<(), Error> {
+        let (Some(init), Some(interface)) = (start.init, &start.host_interface) else { return Ok(()) };
+        let moved = move_interface(init.pid, interface, addresses);
+        Ok(moved.map_err(|source| RuntimeError::Interface { name: self.name.clone(), source })?)
+    }
+
+    /// Its own address in its own `/etc/hosts`.
+    fn rewrite_hosts(&self) -> Result<(), Error> {
+        Ok(runtime::rewrite_hosts(&self.paths, &self.record()?)?)
+    }
+}

@@ -1,0 +1,98 @@
+//! The interface of a container that runs: its addresses inside, and the host's routes to them.
+
+use std::{
+    fs::File,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    os::fd::AsFd,
+    thread,
+};
+
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+use serde::Deserialize;
+
+use super::{
+    Addresses,
+    netlink::{delete_route, settle_address},
+};
+use crate::program::{IP, NSENTER, ProgramError};
+
+/// The container's interface, inside.
+const INSIDE: &str = "eth0";
+
+/// Why an interface could not be given other addresses.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// `ip` or `nsenter` is missing or failed.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// What `ip` said is not understood.
+    #[error("cannot understand what ip(8) says of the container's interface")]
+    Answer(#[from] serde_json::Error),
+    /// A route is in the way.
+    #[error("cannot remove the host's route to {address}")]
+    Route {
+        /// Where it leads.
+        address: IpAddr,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct Interface {
+    addr_info: Vec<Info>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    local: IpAddr,
+    scope: String,
+}
+
+/// Makes the IPv6 address of the container with this init usable at once: nobody else is on its link.
+pub fn settle_interface(init: i32, address: Ipv6Addr) -> io::Result<()> {
+    let namespace = File::open(format!("/proc/{init}/ns/net"))?;
+    let settle = move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        settle_address(name_to_index(&socket, INSIDE)?, address)
+    };
+    // A thread of its own: this one stays where it is.
+    let thread = thread::Builder::new().spawn(settle)?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the container's network panicked")))
+}
+
+/// Gives the interface of the container with this init these addresses and no others, and the host routes to them through
+/// its end of the pair.
+pub(crate) fn move_interface(init: i32, host_end: &str, addresses: Addresses) -> Result<(), InterfaceError> {
+    let init = init.to_string();
+    let inside = |words: &[&str], input: &str| {
+        // The host's program, in nothing of the container's but its network.
+        let ip = IP.find()?.display().to_string();
+        NSENTER.run(&[&["--target", &init, "--net", "--", &ip], words].concat(), input)
+    };
+    let listing = inside(&["-json", "address", "show", "dev", INSIDE], "")?;
+    let interfaces: Vec<Interface> = serde_json::from_str(&listing)?;
+    let old = interfaces.into_iter().flat_map(|interface| interface.addr_info);
+    let old = old.filter(|info| info.scope == "global" && addresses.all().all(|address| address != info.local));
+    let (mut script, mut routes) = (String::new(), String::new());
+    for address in addresses.all() {
+        let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
+        // Before the old one goes: with its last address an interface loses its routes.
+        script += &format!("address replace {address}/{length} dev {INSIDE}{nodad}\n");
+        routes += &format!("route replace {address}/{length} dev {host_end}\n");
+    }
+    for Info { local, .. } in old {
+        script += &format!("address delete {local} dev {INSIDE}\n");
+        delete_route(local).map_err(|source| InterfaceError::Route { address: local, source })?;
+    }
+    inside(&["-batch", "-"], &script)?;
+    IP.run(&["-batch", "-"], &routes)?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What is in the table only while a container runs: that it is a member of the network, and its published ports.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    path::PathBuf,
+};
+
+use super::{
+    NetworkPolicy,
+    change::PolicyError,
+    grant::{Addresses, Grant, grants},
+    rule::Peer,
+};
+use crate::{
+    ContainerName, Paths,
+    network::{
+        HostNetwork, Reservation, Reservations, find,
+        firewall::{self, Element},
+    },
+    state::{HostLock, StateError},
+};
+
+/// In a container's run directory while it is on the network; in it, the name of the host's end of its interface.
+const MARK: &str = "network.active";
+
+impl Peer {
+    /// The container that holds a reservation.
+    pub fn of(reservation: &Reservation) -> Self {
+        Self { name: reservation.name.clone(), mac: reservation.mac }
+    }
+}
+
+/// Whether a container is on the network.
+pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
+    mark(paths, name).exists()
+}
+
+/// Puts a container that starts on the network. Takes the host's lock.
+pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) -> Result<(), PolicyError> {
+    let _lock = HostLock::acquire(paths)?;
+    let mark = mark(paths, &reservation.name);
+    fs::write(&mark, host_interface).map_err(|source| StateError::Write { path: mark, source })?;
+    let new = elements_of_activity(paths, reservation)?;
+    if HostNetwork::find(paths)?.is_some() {
+        firewall::change(paths, &BTreeSet::new(), &new)?;
+    }
+    Ok(())
+}
+
+/// Takes a container that has ended off the network; nothing if it was not on it. Takes the host's lock.
+pub fn deactivate(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
+    let mark = mark(paths, name);
+    if !mark.exists() {
+        return Ok(());
+    }
+    let _lock = HostLock::acquire(paths)?;
+    if let Some(reservation) = find(paths, name)?.1 {
+        let gone = elements_of_activity(paths, &reservation)?;
+        if HostNetwork::find(paths)?.is_some() {
+            firewall::change(paths, &gone, &BTreeSet::new())?;
+        }
+    }
+    match fs::remove_file(&mark) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Write { path: mark, source }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
+/// that leave the host unless an interface has `route_localnet` (ip-sysctl). Nothing if it publishes nothing, or does not run.
+pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
+    let Ok(host_interface) = fs::read_to_string(mark(paths, name)) else { return Ok(()) };
+    if NetworkPolicy::load(paths, name)?.publish.is_empty() {
+        return Ok(());
+    }
+    let setting = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{host_interface}/route_localnet"));
+    Ok(fs::write(&setting, "1\n").map_err(|source| StateError::Write { path: setting, source })?)
+}
+
+/// All elements that the table should have, out of the files of all containers.
+pub(in crate::network) fn all_elements(
+    paths: &Paths,
+    reservations: &Reservations,
+) -> Result<BTreeSet<Element>, StateError> {
+    let settings = reservations.settings();
+    let all = reservations.list();
+    let addresses: HashMap<Peer, Addresses> =
+        all.iter().map(|one| (Peer::of(one), settings.addresses(one.ip))).collect();
+    let mut elements = BTreeSet::new();
+    for peer in addresses.keys() {
+        let policy = NetworkPolicy::load(paths, &peer.name)?;
+        for grant in grants(peer, &policy, is_active(paths, &peer.name)) {
+            elements.extend(grant.elements(&|peer| addresses.get(peer).copied()));
+        }
+    }
+    Ok(elements)
+}
+
+fn elements_of_activity(paths: &Paths, reservation: &Reservation) -> Result<BTreeSet<Element>, PolicyError> {
+    let policy = NetworkPolicy::load(paths, &reservation.name)?;
+    let peer = Peer::of(reservation);
+    let addresses = find(paths, &reservation.name)?.0.addresses(reservation.ip);
+    let of_activity = |grant: &Grant| matches!(grant, Grant::Member(_) | Grant::Publish(..));
+    let grants = grants(&peer, &policy, true).into_iter().filter(of_activity);
+    Ok(grants.flat_map(|grant| grant.elements(&|_| Some(addresses))).collect())
+}
+
+fn mark(paths: &Paths, name: &ContainerName) -> PathBuf {
+    paths.container_run(name).join(MARK)
+}
