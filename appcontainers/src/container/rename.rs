@@ -14,11 +14,14 @@ use crate::{
     record::ContainerRecord,
     runtime::{self, Status, overlay_dir},
     session,
-    state::{ContainerLock, Durability, HostLock, StateError},
+    state::{ContainerLock, Durability, HostLock, LockError, StateError},
 };
 
 /// How long another command may hold the new name. Bounded, or two that swap names would wait for each other.
 const NEW_NAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a command waits for who is busy with a container whose renaming is not completed.
+const OLD_NAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Container {
     /// Gives the container another name, and its host name with it unless that was chosen. It must be stopped.
@@ -48,17 +51,19 @@ impl Container {
     }
 }
 
-/// Completes every renaming that was killed. One that a command is busy with is left to it, as are containers that
-/// can't be read.
+/// Completes every renaming that was killed. One that a command goes on being busy with is left to it, as are containers
+/// that can't be read.
 pub(super) fn complete_all(paths: &Paths) -> Result<(), Error> {
     half_renamed(paths)?.into_iter().flatten().try_for_each(|(old, _)| complete_of(paths, &old))
 }
 
-/// Completes the renaming of the container that was `old`, unless a command is busy with it.
+/// Completes the renaming of the container that was `old`, unless a command goes on being busy with it.
 pub(crate) fn complete_of(paths: &Paths, old: &ContainerName) -> Result<(), Error> {
-    match ContainerLock::try_acquire(paths, old)? {
-        Some(lock) => complete(paths, &lock).and_then(|()| remove_locks(paths, &lock)),
-        None => Ok(()),
+    // Whoever has the lock is renaming it, or clears up after its last start: both are soon done.
+    match ContainerLock::acquire_within(paths, old, OLD_NAME_TIMEOUT) {
+        Ok(lock) => complete(paths, &lock).and_then(|()| remove_locks(paths, &lock)),
+        Err(LockError::TimedOut { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -271,6 +271,7 @@ mod tests {
                 host_interface: "v0123456789ab".to_owned(),
                 ip: Ipv4Addr::new(10, 213, 0, 2),
                 gateway: Ipv4Addr::new(10, 213, 255, 254),
+                v6: Some(("fd12::ad5:2".parse().unwrap(), "fd12::ad5:1".parse().unwrap())),
                 mac: "02:00:00:00:00:01".parse().unwrap(),
             }),
             cgroup: "appcontainers-12345678/web-1".to_owned(),
@@ -298,6 +299,8 @@ mod tests {
             "lxc.cgroup.pids.max = 100",
             "lxc.prlimit.nofile = 1024:4096",
             "lxc.net.0.ipv4.address = 10.213.0.2/32",
+            "lxc.net.0.ipv6.address = fd12::ad5:2/128",
+            "lxc.net.0.ipv6.gateway = fd12::ad5:1",
             "lxc.mount.entry = /run/a\\040b/hosts etc/hosts none bind,ro,create=file,optional 0 0",
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");

@@ -72,6 +72,57 @@ fn a_reservation_is_there_after_a_reopen_and_gone_after_its_release() {
 }
 
 #[test]
+fn one_reservation_is_found_without_the_others_whatever_has_happened_to_it() {
+    let place = Place::new("10.1.0.0/16", 2000);
+    let agree = |place: &Place| {
+        let all = Reservations::read(&place.paths).unwrap();
+        for number in 0..12 {
+            assert_eq!(find(&place.paths, &name(number)).unwrap(), (all.settings().clone(), all.get(&name(number))));
+        }
+    };
+    for number in 0..4 {
+        place.with(|store| store.reserve(&name(number), VOLATILE)).unwrap();
+    }
+    agree(&place);
+    place.with(|store| store.fold()).unwrap();
+    place.with(|store| {
+        store.rename(&name(0), &name(10), Durability::Volatile).unwrap();
+        store.readdress(&name(1), Ipv4Addr::new(10, 1, 9, 9), Durability::Volatile).unwrap();
+        store.release(&name(2), Durability::Volatile).unwrap();
+        store.reserve(&name(2), VOLATILE).unwrap();
+        store.rename(&name(1), &name(11), Durability::Volatile).unwrap();
+        store.reserve(&name(1), VOLATILE).unwrap();
+    });
+    agree(&place);
+    assert_eq!(find(&place.paths, &name(11)).unwrap().1.unwrap().ip, Ipv4Addr::new(10, 1, 9, 9));
+    // As somebody with an editor leaves it.
+    place.with(|store| store.fold()).unwrap();
+    let text = fs::read_to_string(place.paths.resources()).unwrap();
+    let pretty: serde_json::Value = serde_json::from_str(&text).unwrap();
+    fs::write(place.paths.resources(), serde_json::to_string_pretty(&pretty).unwrap()).unwrap();
+    agree(&place);
+}
+
+#[test]
+fn an_address_is_changed_to_a_free_one_of_the_subnet_alone() {
+    let place = Place::new("10.1.0.0/24", 100);
+    place.with(|store| {
+        store.reserve(&name(1), VOLATILE).unwrap();
+        let other = store.reserve(&name(2), VOLATILE).unwrap().ip;
+        let mut change = |ip| store.readdress(&name(1), ip, Durability::Volatile);
+        assert!(matches!(change(other), Err(ReservationError::AddressTaken { holder, .. }) if holder == name(2)));
+        for foreign in ["10.1.0.0", "10.1.0.1", "10.1.0.255", "10.2.0.9"] {
+            assert!(
+                matches!(change(foreign.parse().unwrap()), Err(ReservationError::ForeignAddress { .. })),
+                "{foreign}"
+            );
+        }
+        change(Ipv4Addr::new(10, 1, 0, 99)).unwrap();
+    });
+    assert_eq!(Reservations::read(&place.paths).unwrap().get(&name(1)).unwrap().ip, Ipv4Addr::new(10, 1, 0, 99));
+}
+
+#[test]
 fn a_privileged_container_has_no_id_range() {
     let place = Place::new("10.1.0.0/24", 1);
     let options = ReserveOptions { privileged: true, ..VOLATILE };
