@@ -4,9 +4,17 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat},
+    io::Errno,
 };
 
 use crate::state::{Durability, replace};
@@ -31,12 +39,8 @@ impl AccountFile {
         let lock = PathBuf::from(lock);
         let begin = Instant::now();
         loop {
-            match File::options().write(true).create_new(true).mode(0o600).open(&lock) {
-                Ok(mut file) => {
-                    let locked = Self { path, lock };
-                    file.write_all(format!("{}\0", std::process::id()).as_bytes())?;
-                    return Ok(locked);
-                }
+            match make_lock(&lock) {
+                Ok(()) => return Ok(Self { path, lock }),
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 Err(_) if is_stale(&lock) => match fs::remove_file(&lock) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -99,12 +103,39 @@ impl Drop for AccountFile {
     }
 }
 
+/// Makes the lock's file with this process's pid in it, whole or not at all: an empty one would be nobody's for ever if this
+/// process was killed before it had written.
+fn make_lock(lock: &Path) -> io::Result<()> {
+    let pid = std::process::id();
+    let text = format!("{pid}\0");
+    let directory = lock.parent().unwrap_or(Path::new("/"));
+    let (flags, mode) = (OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    match rustix::fs::open(directory, flags, mode) {
+        Ok(file) => {
+            let mut file = File::from(file);
+            file.write_all(text.as_bytes())?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            Ok(linkat(CWD, unnamed, CWD, lock, AtFlags::SYMLINK_FOLLOW)?)
+        }
+        // A file system that knows no files without names: as the shadow programs do.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            let beside = lock.with_extension(pid.to_string());
+            let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+            let linked =
+                made.and_then(|mut file| file.write_all(text.as_bytes())).and_then(|()| fs::hard_link(&beside, lock));
+            fs::remove_file(&beside)?;
+            linked
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether who wrote its pid there is dead.
 fn is_stale(lock: &Path) -> bool {
     let text = fs::read_to_string(lock).unwrap_or_default();
     match text.trim_end_matches(['\0', '\n']).parse::<u32>() {
         Ok(pid) => !Path::new("/proc").join(pid.to_string()).exists(),
-        // Not yet written, or not a lock of this kind.
+        // Not a lock of this kind.
         Err(_) => false,
     }
 }
@@ -138,6 +169,7 @@ mod tests {
         assert!(!file.remove_line("root:7:8").unwrap());
         assert_eq!(fs::read(&path).unwrap(), [before.as_slice(), b"\n"].concat());
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(fs::read_to_string(place.path().join("subuid.lock")).unwrap(), format!("{}\0", std::process::id()));
         drop(file);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "the lock was left");
     }
