@@ -412,3 +412,15 @@ pub(crate) fn io_error(action: &'static str, path: impl Into<PathBuf>) -> impl F
     let path = path.into();
     move |source| Error::Io { action, path, source }
 }
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

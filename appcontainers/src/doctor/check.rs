@@ -54,15 +54,3 @@ impl Check {
         Self { name, verdict: Verdict::Unfit, detail: detail.into(), mend: Some(mend.into()) }
     }
 }
-
-/// An error and what caused it, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

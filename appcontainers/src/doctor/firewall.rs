@@ -3,9 +3,10 @@
 
 use serde::Deserialize;
 
-use super::{Check, check::chain};
+use super::Check;
 use crate::{
     Paths,
+    error::chain,
     network::{table, veth_prefix},
     program::NFT,
 };

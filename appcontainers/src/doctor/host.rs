@@ -4,8 +4,9 @@ use std::{fs, path::Path};
 
 use rustix::process::geteuid;
 
-use super::{Check, Verdict, check::chain};
+use super::{Check, Verdict};
 use crate::{
+    error::chain,
     program::{IP, NFT, Program},
     runtime::{apparmor, programs},
 };

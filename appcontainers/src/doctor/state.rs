@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, os::unix::fs::MetadataExt, path::Path};
 
-use super::{Check, check::chain, leftovers};
+use super::{Check, leftovers};
 use crate::{
     Paths, Service,
+    error::chain,
     network::{HostNetwork, ReservationError, Reservations, SubordinateIds},
     setup,
 };

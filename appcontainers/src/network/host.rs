@@ -193,7 +193,7 @@ impl HostNetwork {
         state::write(&paths.network_record(), &record, Durability::Volatile)?;
         let mut changes = Vec::new();
         // The firewall comes before what it guards.
-        let elements = policy::all_elements(paths, &Reservations::read(paths)?)?;
+        let elements = policy::all_elements(paths, &Reservations::read(paths)?);
         record.with_ruleset(paths, |ruleset| firewall::load(ruleset, &elements))?;
         remove_file(&paths.network_change_mark())?;
         changes.push(Change::FirewallLoaded { table: table(paths) });

@@ -149,6 +149,11 @@ fn forget_rules(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError>
     let host = HostLock::acquire(paths)?;
     let mut change = PolicyChange::begin(paths, &host);
     match change.forget(name) {
+        // Its rules can't be read: what names it elsewhere means a container of its MAC, and there will be none.
+        Err(PolicyError::State(error)) => {
+            tracing::warn!(%name, %error, "the container's network rules are left to themselves");
+            Ok(())
+        }
         // Removed halfway before.
         Err(PolicyError::Reservation(ReservationError::Unknown { .. })) => Ok(()),
         forgotten => Ok(forgotten.and_then(|()| change.commit())?),

@@ -10,12 +10,13 @@ use super::{
     NetworkPolicy,
     change::PolicyError,
     grant::{Addresses, Grant, grants},
-    rule::Peer,
+    rule::{Egress, Peer},
 };
 use crate::{
     ContainerName, Paths,
+    error::chain,
     network::{
-        HostNetwork, Reservation, Reservations, find,
+        HostNetwork, PoolSettings, Reservation, Reservations, find,
         firewall::{self, Element},
     },
     state::{HostLock, StateError},
@@ -38,33 +39,46 @@ pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
 
 /// Puts a container that starts on the network. Takes the host's lock.
 pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) -> Result<(), PolicyError> {
-    let _lock = HostLock::acquire(paths)?;
+    let lock = HostLock::acquire(paths)?;
     let mark = mark(paths, &reservation.name);
     fs::write(&mark, host_interface).map_err(|source| StateError::Write { path: mark, source })?;
-    let new = elements_of_activity(paths, reservation)?;
-    if HostNetwork::find(paths)?.is_some() {
-        firewall::change(paths, &BTreeSet::new(), &new)?;
+    let (settings, _) = find(paths, &reservation.name)?;
+    let new = elements_of_activity(paths, reservation, &settings)?;
+    match HostNetwork::find(paths)? {
+        Some(_) => firewall::change(paths, &BTreeSet::new(), &new)?,
+        // Somebody has taken it away since this start began.
+        None => drop(HostNetwork::set_up(paths, &lock, &settings)?),
     }
     Ok(())
 }
 
-/// Takes a container that has ended off the network; nothing if it was not on it. Takes the host's lock.
+/// Takes a container that has ended off the network; nothing if it was not on it. Takes the host's lock. Where the firewall
+/// can't be changed, it is left to the next command.
 pub fn deactivate(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
     let mark = mark(paths, name);
     if !mark.exists() {
         return Ok(());
     }
     let _lock = HostLock::acquire(paths)?;
-    if let Some(reservation) = find(paths, name)?.1 {
-        let gone = elements_of_activity(paths, &reservation)?;
-        if HostNetwork::find(paths)?.is_some() {
-            firewall::change(paths, &gone, &BTreeSet::new())?;
-        }
+    if let Err(error) = take_off(paths, name) {
+        tracing::warn!(%name, error = %chain(&error), "cannot take the container off the network; the next command will");
+        let mark = paths.network_change_mark();
+        fs::write(&mark, "").map_err(|source| StateError::Write { path: mark, source })?;
     }
     match fs::remove_file(&mark) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Write { path: mark, source }.into()),
         _ => Ok(()),
     }
+}
+
+fn take_off(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
+    let (settings, reservation) = find(paths, name)?;
+    let Some(reservation) = reservation else { return Ok(()) };
+    let gone = elements_of_activity(paths, &reservation, &settings)?;
+    if HostNetwork::find(paths)?.is_some() {
+        firewall::change(paths, &gone, &BTreeSet::new())?;
+    }
+    Ok(())
 }
 
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
@@ -79,28 +93,32 @@ pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyE
 }
 
 /// All elements that the table should have, out of the files of all containers.
-pub(in crate::network) fn all_elements(
-    paths: &Paths,
-    reservations: &Reservations,
-) -> Result<BTreeSet<Element>, StateError> {
+pub(in crate::network) fn all_elements(paths: &Paths, reservations: &Reservations) -> BTreeSet<Element> {
     let settings = reservations.settings();
     let all = reservations.list();
     let addresses: HashMap<Peer, Addresses> =
         all.iter().map(|one| (Peer::of(one), settings.addresses(one.ip))).collect();
     let mut elements = BTreeSet::new();
     for peer in addresses.keys() {
-        let policy = NetworkPolicy::load(paths, &peer.name)?;
+        let policy = NetworkPolicy::load(paths, &peer.name).unwrap_or_else(|error| {
+            tracing::warn!(name = %peer.name, error = %chain(&error), "a container's rules can't be read: it reaches nothing");
+            NetworkPolicy { egress: Egress::None, ..NetworkPolicy::default() }
+        });
         for grant in grants(peer, &policy, is_active(paths, &peer.name)) {
             elements.extend(grant.elements(&|peer| addresses.get(peer).copied()));
         }
     }
-    Ok(elements)
+    elements
 }
 
-fn elements_of_activity(paths: &Paths, reservation: &Reservation) -> Result<BTreeSet<Element>, PolicyError> {
+fn elements_of_activity(
+    paths: &Paths,
+    reservation: &Reservation,
+    settings: &PoolSettings,
+) -> Result<BTreeSet<Element>, PolicyError> {
     let policy = NetworkPolicy::load(paths, &reservation.name)?;
     let peer = Peer::of(reservation);
-    let addresses = find(paths, &reservation.name)?.0.addresses(reservation.ip);
+    let addresses = settings.addresses(reservation.ip);
     let of_activity = |grant: &Grant| matches!(grant, Grant::Member(_) | Grant::Publish(..));
     let grants = grants(&peer, &policy, true).into_iter().filter(of_activity);
     Ok(grants.flat_map(|grant| grant.elements(&|_| Some(addresses))).collect())
