@@ -13,11 +13,13 @@ SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # Packages by what needs them; `a|b` is the first of the two that the distribution has.
 BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev libzmq3-dev
 RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
-TEST_PACKAGES  := python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
+# What `appc gateway` runs; nothing else needs it.
+GATEWAY_PACKAGES := caddy
+TEST_PACKAGES  := $(GATEWAY_PACKAGES) openssl curl python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
 DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap debian-archive-keyring
-BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables
+BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables wrk
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 

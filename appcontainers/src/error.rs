@@ -374,6 +374,9 @@ pub enum Error {
     /// The event journal.
     #[error(transparent)]
     Event(#[from] crate::event::EventError),
+    /// The web gateway.
+    #[error(transparent)]
+    Gateway(#[from] crate::gateway::GatewayError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

@@ -20,6 +20,7 @@ mod disk;
 pub mod doctor;
 mod error;
 pub mod event;
+pub mod gateway;
 pub mod image;
 mod name;
 pub mod network;
@@ -58,8 +59,8 @@ pub use progress::{NoProgress, Progress};
 pub use record::{Init, OverlayKind};
 pub use runtime::{Status, prewarm};
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, Outcome, ProvisionOptions, Service,
-    UsagePart, setup_service,
+    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, Outcome, ProvisionOptions,
+    PublishSiteOptions, Service, SiteDetails, UpstreamDetails, UsagePart, setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;

@@ -233,6 +233,26 @@ impl Paths {
         self.run.join("reservations.index")
     }
 
+    /// What the gateway publishes; absent where that is nothing.
+    pub fn gateway(&self) -> PathBuf {
+        self.root.join("gateway.json")
+    }
+
+    /// What the gateway's web server keeps: certificates that it has got, and accounts for that.
+    pub fn gateway_data(&self) -> PathBuf {
+        self.root.join("gateway")
+    }
+
+    /// The gateway's process, configuration and socket.
+    pub fn gateway_run(&self) -> PathBuf {
+        self.run.join("gateway")
+    }
+
+    /// The lock of what the gateway publishes.
+    pub fn gateway_lock(&self) -> PathBuf {
+        self.run.join("gateway.lock")
+    }
+
     /// What was set up of the host's network since the last boot, and where.
     pub fn network_record(&self) -> PathBuf {
         self.run.join("network.json")

@@ -4,6 +4,7 @@ mod boot;
 mod containers;
 mod df;
 mod events;
+mod gateway;
 mod gc;
 mod images;
 mod stats;
@@ -29,6 +30,7 @@ use crate::{
 pub use boot::Outcome;
 pub use containers::ListedContainer;
 pub use df::{DiskUsage, UsagePart};
+pub use gateway::{PublishSiteOptions, SiteDetails, UpstreamDetails};
 pub use gc::Garbage;
 
 /// The base that is provisioned unless another is named.

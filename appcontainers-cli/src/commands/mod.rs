@@ -14,6 +14,7 @@ mod ends;
 mod events;
 mod exec;
 mod fetch;
+mod gateway;
 mod gc;
 mod image;
 mod inspect;
@@ -100,6 +101,8 @@ pub(crate) enum Command {
     Events(events::Args),
     ZmqProxy(zmq_proxy::Args),
     ZmqKey(zmq_key::Args),
+    #[command(subcommand)]
+    Gateway(gateway::Command),
     Diff(diff::Args),
     Rename(rename::Args),
     Rm(rm::Args),
@@ -168,6 +171,7 @@ impl Command {
             Command::Events(args) => args.execute(context),
             Command::ZmqProxy(args) => args.execute(context),
             Command::ZmqKey(args) => args.execute(context),
+            Command::Gateway(command) => command.execute(context),
             Command::Diff(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),

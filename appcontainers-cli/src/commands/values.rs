@@ -66,6 +66,11 @@ pub(super) fn number(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "use a number of the listing, 1 for the first".to_owned())
 }
 
+/// A port of the host.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "use a port, 1 to 65535".to_owned())
+}
+
 /// A signal by number, or by name with or without `SIG`.
 pub(super) fn signal(text: &str) -> Result<u8, String> {
     let name = text.to_ascii_uppercase();

@@ -11,7 +11,7 @@ use super::{Container, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
-    event,
+    event, gateway,
     image::{BaseReference, Manifest},
     network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     record::{ContainerRecord, Init, OverlayKind},
@@ -34,6 +34,8 @@ pub(crate) struct NewContainer<'a> {
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
     let (lock, reservation, settings) = reserve(paths, new)?;
+    // Where one of this name was lost in a power cut: what was published of that is not this one's.
+    gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
     let made = write(paths, new, &reservation).and_then(|record| {
         let context = SkeletonContext::new(&reservation, &settings, &record.hostname);

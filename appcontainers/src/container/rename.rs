@@ -9,7 +9,7 @@ use super::Container;
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
-    event,
+    event, gateway,
     network::{ReservationError, ReservationStore, Reservations, policy::PolicyChange},
     record::ContainerRecord,
     runtime::{self, Status, overlay_dir},
@@ -130,6 +130,7 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
         change.rename(old, new)?;
         change.commit()?;
     }
+    gateway::rename(paths, old, new);
     session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
     for (from, to) in [
         (overlay_dir(paths, old, record.overlay), overlay_dir(paths, new, record.overlay)),

@@ -20,7 +20,7 @@ use super::{
     start_record::START_RECORD,
 };
 use crate::{
-    ContainerName, Paths, event,
+    ContainerName, Paths, event, gateway,
     network::{
         ReservationError, ReservationStore,
         policy::{self, NetworkPolicy, PolicyChange, PolicyError},
@@ -130,6 +130,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
     }
     remove_run_directory(paths, name)?;
     session::forget(paths, Some(name)).map_err(host_error("forget the container in", paths.sessions()))?;
+    gateway::forget(paths, name);
     let host = HostLock::acquire(paths)?;
     match ReservationStore::open(paths, &host)?.release(name, durability) {
         Ok(()) => event::note(paths, name, "remove", &[]),

@@ -141,6 +141,20 @@ impl HostLock {
     }
 }
 
+/// Excludes other changes of what the gateway publishes while it lives, and of what its web server is told. Taken after a
+/// container's lock, never while the host's is held: who has it may wait for the web server.
+#[derive(Debug)]
+pub struct GatewayLock {
+    _file: LockFile,
+}
+
+impl GatewayLock {
+    /// Waits until no other command has it.
+    pub fn acquire(paths: &Paths) -> Result<Self, LockError> {
+        Ok(Self { _file: LockFile::acquire(paths, paths.gateway_lock())? })
+    }
+}
+
 /// Excludes other writers of the event journal while it lives. Taken last of all locks, for the moment of one event.
 #[derive(Debug)]
 pub struct JournalLock {
