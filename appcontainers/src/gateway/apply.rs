@@ -1,7 +1,8 @@
 //! Bringing the proxy in line with what is published.
 //!
-//! `caddy.json` in the run directory is what the running Caddy has; while that is not known, it is not there. So who finds it
-//! unequal to what should be, or absent, gives Caddy the configuration again, whatever was killed before.
+//! `applied.json` in the run directory is what the running Caddy has; while that is not known, it is not there. So who finds it
+//! unequal to what should be, or absent, gives Caddy the configuration again, whatever was killed before. (`caddy.json` beside it is
+//! what Caddy reads when it starts.)
 
 use std::{fs, io, path::PathBuf};
 
@@ -22,7 +23,7 @@ pub(crate) enum Applied {
 }
 
 fn applied_path(paths: &Paths) -> PathBuf {
-    paths.gateway_run().join("caddy.json")
+    paths.gateway_run().join("applied.json")
 }
 
 /// Caddy's configuration for what is published, with the containers' present addresses.
@@ -33,10 +34,10 @@ pub(super) fn configuration_text(paths: &Paths, sites: &Sites) -> Result<String,
     Ok(format!("{:#}\n", caddy::configuration(sites, address, &program::socket(paths))))
 }
 
-pub(super) fn write_configuration(paths: &Paths, configuration: &str) -> Result<(), GatewayError> {
+/// Notes what Caddy has.
+pub(super) fn write_applied(paths: &Paths, configuration: &str) -> Result<(), GatewayError> {
     let path = applied_path(paths);
-    // The directory keeps out whom it does not concern.
-    state::replace(&path, configuration.as_bytes(), 0o644, Durability::Volatile).map_err(step("write", &path))
+    state::replace(&path, configuration.as_bytes(), 0o600, Durability::Volatile).map_err(step("write", &path))
 }
 
 /// Has the gateway do what `sites` say if it runs.
@@ -77,8 +78,8 @@ fn give(paths: &Paths, sites: &Sites, force: bool) -> Result<Applied, GatewayErr
     }
     let loaded = load(&program::socket(paths), &gateway, &wanted, force);
     match (&loaded, &before) {
-        (Ok(()), _) => write_configuration(paths, &wanted)?,
-        (Err(GatewayError::Refused { .. }), Some(before)) => write_configuration(paths, before)?,
+        (Ok(()), _) => write_applied(paths, &wanted)?,
+        (Err(GatewayError::Refused { .. }), Some(before)) => write_applied(paths, before)?,
         (Err(_), _) => {}
     }
     loaded.map(|()| Applied::Live)

@@ -1,7 +1,7 @@
 //! Caddy as a program: as whom it runs, where it may write, how it is started.
 //!
 //! ```text
-//! RUN/gateway/            root:caddy 0750   caddy.json, process.json: Caddy reads the first
+//! RUN/gateway/            root:caddy 0750   caddy.json, which Caddy reads; applied.json, process.json
 //! RUN/gateway/admin/      caddy      0700   its socket
 //! ROOT/gateway/           caddy      0700   certificates and accounts that it gets by ACME
 //! ```
@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     GatewayError, Sites,
-    apply::{configuration_text, write_configuration},
+    apply::{configuration_text, write_applied},
     caddy,
     error::step,
     port, process,
@@ -25,7 +25,7 @@ use crate::{
     Paths,
     program::{Program, ProgramError},
     runtime::ProcessIdentity,
-    state::{GatewayLock, create_directory, create_run_directories},
+    state::{self, Durability, GatewayLock, create_directory, create_run_directories},
 };
 
 /// The web server.
@@ -91,8 +91,7 @@ pub(super) fn validate(paths: &Paths, configuration: &str) -> Result<(), Gateway
     let user = User::find()?;
     set_up(paths, user)?;
     let checked = paths.gateway_run().join("checked.json");
-    crate::state::replace(&checked, configuration.as_bytes(), 0o644, crate::state::Durability::Volatile)
-        .map_err(step("write", &checked))?;
+    write_for_caddy(&checked, configuration)?;
     let output =
         command(paths, user, &["validate", "--config", &checked.to_string_lossy()])?.stdin(Stdio::null()).output();
     let _ = fs::remove_file(&checked);
@@ -120,7 +119,8 @@ pub(crate) fn become_caddy(paths: &Paths) -> Result<Infallible, GatewayError> {
         set_up(paths, user)?;
         let configuration = configuration_text(paths, &Sites::read(paths)?)?;
         port::check_free(&caddy::ports(&serde_json::from_str(&configuration).unwrap_or_default()))?;
-        write_configuration(paths, &configuration)?;
+        write_for_caddy(&file, &configuration)?;
+        write_applied(paths, &configuration)?;
         // One that was killed has left its socket.
         match fs::remove_file(socket(paths)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(step("remove", socket(paths))(error)),
@@ -133,6 +133,11 @@ pub(crate) fn become_caddy(paths: &Paths) -> Result<Infallible, GatewayError> {
     }
     let error = command.exec();
     Err(step("run", CADDY.name)(error))
+}
+
+/// The directory keeps out whom it does not concern.
+fn write_for_caddy(path: &Path, configuration: &str) -> Result<(), GatewayError> {
+    state::replace(path, configuration.as_bytes(), 0o644, Durability::Volatile).map_err(step("write", path))
 }
 
 fn set_up(paths: &Paths, user: User) -> Result<(), GatewayError> {
