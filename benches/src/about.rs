@@ -26,6 +26,7 @@ pub(crate) fn machine(sandbox: &Sandbox) -> String {
             version("podman", "--version"),
             Lxd::version(),
             version("mksquashfs", "-version"),
+            format!("Caddy {}", version("caddy", "version")),
         ]
         .join("; "),
         String::new(),

@@ -5,7 +5,7 @@
 //! mount and pid namespaces of its own, with directories of its own.
 //!
 //! ```text
-//! appcontainers-benches [start|size|images|squashfs|provision|memory|output]...    all of them unless some are named
+//! appcontainers-benches [start|size|images|squashfs|provision|memory|output|gateway]...    all of them unless some are named
 //! ```
 
 mod about;

@@ -10,6 +10,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -23,6 +24,11 @@ use serde_json::Value;
 fn gateway(host: &Host) -> Running {
     let mut command = host.command("appc");
     command.args(["gateway", "run"]);
+    gateway_by(host, command)
+}
+
+/// The same, started by a command.
+fn gateway_by(host: &Host, command: Command) -> Running {
     let mut gateway = host.start_command(command, allowed(Duration::from_secs(100)));
     eventually("the gateway's socket", || {
         (!gateway.is_alive() || host.paths().gateway_run().join("admin/socket").exists()).then_some(())
@@ -534,7 +540,23 @@ fn caddy_is_confined_and_nobody_else_speaks_to_it() {
     in_sandbox(|host| {
         web(host, "one", "first");
         host.appc(["gateway", "publish", "a.test", "one"]).succeeds();
-        let gateway = gateway(host);
+        // With the capabilities that its unit has, also when one that was killed has left its files.
+        let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/appcontainers-gateway.service");
+        let unit = fs::read_to_string(unit).unwrap();
+        let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+        let set =
+            set.split(' ').map(|name| name.trim_start_matches("CAP_").to_lowercase()).collect::<Vec<_>>().join(",+");
+        let start = || {
+            let mut command = host.command("setpriv");
+            command.args([&format!("--bounding-set=-all,+{set}"), "--no-new-privs", "appc", "gateway", "run"]);
+            gateway_by(host, command)
+        };
+        let first = start();
+        first.signal(Signal::KILL);
+        let _ = first.wait();
+        assert!(host.paths().gateway_run().join("admin/socket").exists());
+        let gateway = start();
+        assert_eq!(get("a.test"), ok("first"));
         let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid().as_raw_nonzero())).unwrap();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -117,15 +117,11 @@ pub(crate) fn become_caddy(paths: &Paths) -> Result<Infallible, GatewayError> {
             return Err(GatewayError::Runs { pid: process.pid });
         }
         set_up(paths, user)?;
+        remove_socket(paths, user)?;
         let configuration = configuration_text(paths, &Sites::read(paths)?)?;
         port::check_free(&caddy::ports(&serde_json::from_str(&configuration).unwrap_or_default()))?;
         write_for_caddy(&file, &configuration)?;
         write_applied(paths, &configuration)?;
-        // One that was killed has left its socket.
-        match fs::remove_file(socket(paths)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(step("remove", socket(paths))(error)),
-            _ => {}
-        }
         let own =
             ProcessIdentity::own().ok_or_else(|| step("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
         process::become_it(paths, own)?;
@@ -138,6 +134,17 @@ pub(crate) fn become_caddy(paths: &Paths) -> Result<Infallible, GatewayError> {
 /// The directory keeps out whom it does not concern.
 fn write_for_caddy(path: &Path, configuration: &str) -> Result<(), GatewayError> {
     state::replace(path, configuration.as_bytes(), 0o644, Durability::Volatile).map_err(step("write", path))
+}
+
+/// One that was killed has left its socket. In Caddy's own directory the unit's root can't remove it.
+fn remove_socket(paths: &Paths, user: User) -> Result<(), GatewayError> {
+    let directory = paths.gateway_run().join("admin");
+    let own = |uid| chown(&directory, Some(uid), None).map_err(step("change the owner of", &directory));
+    own(0)?;
+    match fs::remove_file(socket(paths)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(step("remove", socket(paths))(error)),
+        _ => own(user.uid),
+    }
 }
 
 fn set_up(paths: &Paths, user: User) -> Result<(), GatewayError> {

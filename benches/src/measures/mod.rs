@@ -1,5 +1,6 @@
 //! The comparisons, one file a subject. Each adds its rows.
 
+mod gateway;
 mod images;
 mod memory;
 mod output;
@@ -14,7 +15,7 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 7] = [
+pub(crate) const ALL: [(&str, Measure); 8] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
@@ -22,4 +23,5 @@ pub(crate) const ALL: [(&str, Measure); 7] = [
     ("provision", provision::measure),
     ("memory", memory::measure),
     ("output", output::measure),
+    ("gateway", gateway::measure),
 ];
