@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -47,7 +47,14 @@ fn web(host: &Host, name: &str, word: &str) {
     );
     host.appc(["start", name]).succeeds();
     let ip = host.inspect(name)["ip"].as_str().unwrap().to_owned();
-    eventually("a web server", || TcpStream::connect((ip.as_str(), 80)).ok());
+    wait_for(&ip, 80);
+}
+
+/// Waits until a container listens.
+fn wait_for(ip: &str, port: u16) {
+    let address = SocketAddr::new(ip.parse().unwrap(), port);
+    // What is lost while its network comes up is sent again after seconds only.
+    eventually("a server", || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok());
 }
 
 /// Sends bytes to a port of the host and gives all that comes back.
@@ -147,7 +154,7 @@ fn no_request_is_lost_while_a_container_restarts_and_another_lives() {
                 for name in ["one", "two", "one"] {
                     host.appc(["restart", name]).succeeds();
                     let ip = host.inspect(name)["ip"].as_str().unwrap().to_owned();
-                    eventually("its web server", || TcpStream::connect((ip.as_str(), 80)).ok());
+                    wait_for(&ip, 80);
                 }
                 // Not stopped but killed.
                 kill_process(host.recorded_pid("two", "init").unwrap(), Signal::KILL).unwrap();
@@ -275,7 +282,7 @@ exec cat
         host.appc(["-c", "one", "put", "socket", "/srv/socket"]).succeeds();
         host.spawn_in("one", "exec nc -ll -p 9001 -e sh /srv/socket");
         let ip = host.inspect("one")["ip"].as_str().unwrap().to_owned();
-        eventually("nc listens", || TcpStream::connect((ip.as_str(), 9001)).ok());
+        wait_for(&ip, 9001);
         host.appc(["gateway", "publish", "socket.test", "one:9001"]).succeeds();
         host.appc(["gateway", "publish", "two.test", "two"]).succeeds();
         let _gateway = gateway(host);
