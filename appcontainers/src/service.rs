@@ -273,6 +273,7 @@ impl Service {
 
     /// Takes back what [`Service::set_up`] changed; refused while there are containers.
     pub fn undo_setup(&self) -> Result<Vec<Change>, Error> {
+        crate::gateway::refuse_running(&self.paths)?;
         // An ephemeral container that has ended may still be on its way out: wait for that.
         if self.paths.resources().exists() {
             for reservation in Reservations::read(&self.paths)?.list() {

@@ -2,6 +2,7 @@
 
 mod check;
 mod firewall;
+mod gateway;
 mod host;
 mod leftovers;
 mod probe;
@@ -27,6 +28,7 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(state::containers(paths));
     checks.push(state::network(paths));
     checks.push(firewall::check(paths));
+    checks.extend(gateway::check(paths));
     checks.push(state::leftovers(paths));
     checks.push(state::lost_reservations(paths));
     checks.push(state::unowned(paths));

@@ -85,6 +85,11 @@ fn give(paths: &Paths, sites: &Sites, force: bool) -> Result<Applied, GatewayErr
     loaded.map(|()| Applied::Live)
 }
 
+/// An error if a gateway runs.
+pub(crate) fn refuse_running(paths: &Paths) -> Result<(), GatewayError> {
+    process::find(paths)?.map_or(Ok(()), |process| Err(GatewayError::MustNotRun { pid: process.pid }))
+}
+
 /// Whether the gateway runs and does what `sites` say. Needs no lock: it is a look.
 pub(crate) fn is_served(paths: &Paths, sites: &Sites) -> Result<bool, GatewayError> {
     if process::find(paths)?.is_none() {

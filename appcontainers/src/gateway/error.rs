@@ -110,6 +110,12 @@ pub enum GatewayError {
         /// Its process.
         pid: i32,
     },
+    /// What needs its directory to itself finds one there.
+    #[error("the gateway runs, as process {pid}; end it first: systemctl disable --now appcontainers-gateway")]
+    MustNotRun {
+        /// Its process.
+        pid: i32,
+    },
     /// There is none.
     #[error(
         "the gateway does not run; start it: systemctl enable --now appcontainers-gateway, or in the foreground: appc \

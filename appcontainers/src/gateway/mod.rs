@@ -30,7 +30,7 @@ mod program;
 mod sites;
 mod upstream;
 
-pub(crate) use apply::{Applied, apply, apply_checked, is_served, reapply};
+pub(crate) use apply::{Applied, apply, apply_checked, is_served, reapply, refuse_running};
 pub use certificate::{AcmeOptions, CertificateFiles, DirectoryUrl, Email, InvalidDirectoryUrl, InvalidEmail, Tls};
 pub use error::GatewayError;
 pub use follow::refresh;

@@ -82,10 +82,9 @@ impl Service {
         upstreams: &[UpstreamPattern],
         options: &PublishSiteOptions,
     ) -> Result<SiteDetails, Error> {
-        for upstream in upstreams {
-            if Reservations::read(&self.paths)?.get(&upstream.container).is_none() {
-                return Err(GatewayError::NoContainer { name: upstream.container.clone() }.into());
-            }
+        let reservations = Reservations::read(&self.paths)?;
+        if let Some(unknown) = upstreams.iter().find(|upstream| reservations.get(&upstream.container).is_none()) {
+            return Err(GatewayError::NoContainer { name: unknown.container.clone() }.into());
         }
         let tls = options.tls.clone().map(|tls| tls.map(check_files).transpose()).transpose()?;
         self.change_sites(gateway::apply_checked, |sites| {
