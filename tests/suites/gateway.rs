@@ -265,7 +265,8 @@ fn bodies_arrive_piece_by_piece_in_both_directions() {
         down.read_to_string(&mut answer).unwrap();
         assert!(answer.contains("end\n"), "{answer}");
 
-        host.spawn_in("one", "nc -l -p 9000 > /tmp/got");
+        // Without an end of its own input, or it would close its side at once.
+        host.spawn_in("one", "sleep 1000 | nc -l -p 9000 > /tmp/got");
         let listens = "grep -q ':2328 ' /proc/net/tcp /proc/net/tcp6";
         eventually("nc listens", || (host.sh_in("one", listens).code == 0).then_some(()));
         let mut up = TcpStream::connect("127.0.0.1:80").unwrap();
@@ -608,6 +609,27 @@ fn caddy_is_confined_and_nobody_else_speaks_to_it() {
         let as_nobody =
             host.sh(&format!("setpriv --reuid=65534 --regid=65534 --clear-groups cat {}/caddy.json", run.display()));
         assert_ne!(as_nobody.code, 0);
+    });
+}
+
+#[test]
+fn the_doctor_and_the_setup_know_of_it() {
+    in_sandbox(|host| {
+        host.provision("one");
+        let verdict = || {
+            let text = host.run("appc", ["--json", "doctor"]).text();
+            let checks: Value = serde_json::from_str(&text).unwrap();
+            let checks = checks.as_array().unwrap().clone();
+            checks.into_iter().find(|check| check["name"] == "gateway").map(|check| check["verdict"].clone())
+        };
+        assert_eq!(verdict(), None);
+        host.appc(["gateway", "publish", "a.test", "one"]).succeeds();
+        assert_eq!(verdict().unwrap(), "warning");
+        let _gateway = gateway(host);
+        assert_eq!(verdict().unwrap(), "fit");
+        host.appc(["rm", "one"]).succeeds();
+        host.appc(["setup", "--undo"]).refuses(1, &["the gateway runs", "end it first"]);
+        host.appc(["gateway", "unpublish", "a.test"]).succeeds();
     });
 }
 

@@ -1,7 +1,7 @@
 //! The web gateway: host names for the outside, each with one or more containers behind it.
 //!
 //! The proxy is Caddy, the distribution's. What it is to do is computed whole from `gateway.json` and the containers'
-//! addresses ([`caddy`]), so there is no second truth: the file is changed and Caddy is given the new configuration, under the
+//! addresses (`caddy.rs`), so there is no second truth: the file is changed and Caddy is given the new configuration, under the
 //! gateway's lock.
 //!
 //! ```text
