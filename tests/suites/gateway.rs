@@ -30,8 +30,16 @@ fn gateway(host: &Host) -> Running {
 /// The same, started by a command.
 fn gateway_by(host: &Host, command: Command) -> Running {
     let mut gateway = host.start_command(command, allowed(Duration::from_secs(100)));
-    // Answered when all its ports are open.
-    eventually("the gateway", || (!gateway.is_alive() || host.appc(["gateway", "reload"]).code == 0).then_some(()));
+    let sites = host.json(["gateway", "ls"]);
+    let port = sites[0]["port"].as_u64();
+    eventually("the gateway", || {
+        // No reload where a look will do: for a moment after it, the old server may take a connection that it then ends.
+        let is_up = match port {
+            Some(port) => TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).is_ok(),
+            None => host.appc(["gateway", "reload"]).code == 0,
+        };
+        (!gateway.is_alive() || is_up).then_some(())
+    });
     gateway
 }
 
