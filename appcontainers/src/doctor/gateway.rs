@@ -1,8 +1,9 @@
 //! Whether what is published on the web can be had. Nothing is said where nothing is published.
 
-use super::check::{Check, chain};
+use super::check::Check;
 use crate::{
     Paths,
+    error::chain,
     gateway::{self, Sites},
 };
 

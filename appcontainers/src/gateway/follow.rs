@@ -4,7 +4,7 @@
 //! the next change brings it.
 
 use super::{GatewayError, Sites, apply};
-use crate::{ContainerName, Paths, state::GatewayLock};
+use crate::{ContainerName, Paths, error::chain, state::GatewayLock};
 
 /// Brings a running gateway in line with what is published and with the containers' present addresses. Where nothing is published,
 /// this is one look for a file; where nothing has changed, Caddy is not asked.
@@ -45,15 +45,4 @@ fn try_change(paths: &Paths, change: impl Fn(&mut Sites) -> bool) -> Result<(), 
     // First of all it is kept: another container may have this name tomorrow.
     sites.store(paths)?;
     apply(paths, &lock, &sites).map(drop)
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
