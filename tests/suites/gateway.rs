@@ -513,7 +513,6 @@ fn the_gateway_follows_the_containers() {
         let free =
             (200..250).map(|last| format!("{network}.{last}")).find(|free| *free != three && !free.ends_with(last));
         host.appc(["set", "shop", "--ip", &free.unwrap()]).succeeds();
-        appcontainers::gateway::refresh(host.paths()).unwrap();
         assert!((0..4).all(|_| get("shop.test") == ok("first")));
         assert!(
             !fs::read_to_string(host.paths().gateway_run().join("applied.json")).unwrap().contains(&format!("{ip}:80"))

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::Container;
 use crate::{
-    Error, event,
+    Error, event, gateway,
     network::{Addresses, ReservationError, ReservationStore, find, move_interface, policy::PolicyChange},
     runtime::{self, RuntimeError, StartRecord, Status},
     state::HostLock,
@@ -38,6 +38,7 @@ impl Container {
         if start.is_some() {
             self.rewrite_hosts()?;
         }
+        gateway::refresh(&self.paths)?;
         event::note(&self.paths, &self.name, "readdress", &[("ip", ip.to_string().into())]);
         Ok(())
     }
