@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use appcontainers::{ContainerName, InvalidDirectory, Paths, Service};
 use clap::{ArgAction, Args, Parser};
 
-use crate::{commands::Command, context::Context};
+use crate::{commands::Command, context::Context, failure, stdio};
 
 /// Turn a program into an app container and save it as one file
 ///
@@ -45,6 +45,12 @@ impl Cli {
     /// Does what was typed; the exit code of the whole program.
     pub(crate) fn execute(self) -> anyhow::Result<u8> {
         let service = Service::open(self.global.paths()?);
+        if self.command.needs_network()
+            && let Err(error) = service.restore_network()
+        {
+            let error = failure::one_line(&error.into());
+            stdio::note(&format!("warning: the containers' network is not whole, and can't be mended: {error}"));
+        }
         let context = Context::new(service, self.global.container, self.global.json);
         self.command.execute(&context)
     }

@@ -266,6 +266,13 @@ impl Service {
         Ok(setup::set_up(&self.paths, options)?)
     }
 
+    /// Brings back what was deleted of the containers' network, or left half done by a killed command, since it was set up;
+    /// nothing where it was not since the host's boot (the next start does), and for others than root. A few system calls where
+    /// nothing is missing: `appc` does it before every command.
+    pub fn restore_network(&self) -> Result<Vec<Change>, Error> {
+        Ok(setup::restore_network(&self.paths)?)
+    }
+
     /// Looks the host and the state over; changes nothing.
     pub fn doctor(&self) -> Vec<Check> {
         doctor::examine(&self.paths)

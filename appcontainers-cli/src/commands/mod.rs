@@ -130,6 +130,12 @@ impl Command {
         )
     }
 
+    /// Whether the containers' network is to be whole before it: not for those that say what is wrong with it, or set it up or
+    /// take it away, nor for those that have nothing to do with this host.
+    pub(crate) fn needs_network(&self) -> bool {
+        !matches!(self, Command::Setup(_) | Command::Doctor(_) | Command::Completions(_) | Command::Man(_))
+    }
+
     /// Runs the command; the exit code.
     pub(crate) fn execute(self, context: &Context) -> anyhow::Result<u8> {
         match self {

@@ -2,6 +2,7 @@
 //! until it is removed; and the host's side of it.
 
 mod address;
+mod faults;
 mod firewall;
 pub mod held_ports;
 mod host;
@@ -19,6 +20,8 @@ mod reservation;
 mod snapshot;
 
 pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
+pub use faults::Fault;
+pub use firewall::Traffic;
 pub use held_ports::HeldPorts;
 pub use host::{HostNetwork, HostNetworkError};
 pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};

@@ -37,6 +37,11 @@ pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
     mark(paths, name).exists()
 }
 
+/// The host's end of the interface of a container that is on the network.
+pub(in crate::network) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<String> {
+    fs::read_to_string(mark(paths, name)).ok()
+}
+
 /// Puts a container that starts on the network. Takes the host's lock.
 pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) -> Result<(), PolicyError> {
     let lock = HostLock::acquire(paths)?;
@@ -84,7 +89,7 @@ fn take_off(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
 /// that leave the host unless an interface has `route_localnet` (ip-sysctl). Nothing if it publishes nothing, or does not run.
 pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let Ok(host_interface) = fs::read_to_string(mark(paths, name)) else { return Ok(()) };
+    let Some(host_interface) = host_interface(paths, name) else { return Ok(()) };
     if NetworkPolicy::load(paths, name)?.publish.is_empty() {
         return Ok(());
     }

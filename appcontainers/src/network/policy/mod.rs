@@ -17,8 +17,8 @@ mod grant;
 mod hosts;
 mod rule;
 
-pub(super) use activity::all_elements;
 pub use activity::{activate, admit_loopback, deactivate, is_active};
+pub(super) use activity::{all_elements, host_interface};
 pub use change::{PolicyChange, PolicyError};
 pub use file::NetworkPolicy;
 pub use grant::Addresses;
