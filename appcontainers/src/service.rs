@@ -7,6 +7,7 @@ mod events;
 mod gateway;
 mod gc;
 mod images;
+mod network;
 mod stats;
 
 use std::{
@@ -32,6 +33,10 @@ pub use containers::ListedContainer;
 pub use df::{DiskUsage, UsagePart};
 pub use gateway::{PublishSiteOptions, SiteDetails, UpstreamDetails};
 pub use gc::Garbage;
+pub use network::{
+    ContainerNetwork, ContainerTraffic, HostNetworkDetails, NetworkMeter, NetworkSummary, NetworkUsage, RuleTraffic,
+    TrafficRate,
+};
 
 /// The base that is provisioned unless another is named.
 pub const DEFAULT_BASE: &str = "busybox";

@@ -28,7 +28,10 @@ fn serve(host: &Host, name: &str) -> [String; 2] {
         if host.sh(&get(address)).code == 143 {
             let init = host.recorded_pid(name, "init").unwrap().as_raw_nonzero().to_string();
             let _ = host.sh("ip -6 route; ip -6 neigh; ip -6 addr; nft list ruleset | head -150; ip -s -6 link");
-            let _ = host.run("nsenter", ["-t", &init, "-n", "sh", "-c", "ip -6 route; ip -6 neigh; ip -6 addr; ip -s link; cat /proc/net/tcp6"]);
+            let _ = host.run(
+                "nsenter",
+                ["-t", &init, "-n", "sh", "-c", "ip -6 route; ip -6 neigh; ip -6 addr; ip -s link; cat /proc/net/tcp6"],
+            );
             let _ = host.sh("ip -6 route get fd00::; ip -6 monitor route & sleep 1; kill $!");
             let _ = host.sh("sleep 3; ip -6 neigh");
         }

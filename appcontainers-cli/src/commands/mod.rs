@@ -26,6 +26,7 @@ mod load_image;
 mod logs;
 mod ls;
 mod man;
+mod network;
 mod outcomes;
 mod provision;
 mod ps;
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Links(links::Args),
     Publish(publish::Args),
     Unpublish(unpublish::Args),
+    #[command(subcommand)]
+    Network(network::Command),
     Ls(ls::Args),
     Inspect(inspect::Args),
     Stats(stats::Args),
@@ -170,6 +173,7 @@ impl Command {
             Command::Links(args) => args.execute(context),
             Command::Publish(args) => args.execute(context),
             Command::Unpublish(args) => args.execute(context),
+            Command::Network(command) => command.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
             Command::Stats(args) => args.execute(context),

@@ -90,6 +90,11 @@ impl Container {
         Ok(container)
     }
 
+    /// Where the files of its installation are.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// Its name.
     pub fn name(&self) -> &ContainerName {
         &self.name

@@ -403,6 +403,11 @@ fn remove_file(path: &Path) -> Result<(), HostNetworkError> {
     }
 }
 
+/// Whether the host forwards IPv4, and IPv6.
+pub(crate) fn forwarding() -> [bool; 2] {
+    [FORWARDING, FORWARDING_V6].map(|setting| forwards(setting).unwrap_or(false))
+}
+
 pub(super) fn forwards(setting: &str) -> Result<bool, HostNetworkError> {
     let text = fs::read_to_string(setting).map_err(setting_error(setting))?;
     Ok(text.trim_end() != "0")

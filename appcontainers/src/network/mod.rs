@@ -23,6 +23,7 @@ pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
 pub use faults::Fault;
 pub use firewall::Traffic;
 pub use held_ports::HeldPorts;
+pub(crate) use host::forwarding;
 pub use host::{HostNetwork, HostNetworkError};
 pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};
 pub(crate) use interface::move_interface;

@@ -38,7 +38,7 @@ pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
 }
 
 /// The host's end of the interface of a container that is on the network.
-pub(in crate::network) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<String> {
+pub(crate) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<String> {
     fs::read_to_string(mark(paths, name)).ok()
 }
 

@@ -288,6 +288,19 @@ impl Egress {
     }
 }
 
+impl fmt::Display for Egress {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Egress::All => f.write_str("all"),
+            Egress::None => f.write_str("none"),
+            Egress::Only(networks) => {
+                f.write_str(&networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
