@@ -129,6 +129,9 @@ mod tests {
             "appc base rm busybox",
             "appc provision",
             "appc provision --base debian-12 --name web --hostname web1 --privileged",
+            "appc provision --egress none",
+            "appc load-image app.aimg --egress 192.0.2.0/24,2001:db8::/32",
+            "appc run --rm --image app.aimg --egress none -- ./app",
             "appc load-archive app.tar.gz",
             "appc load-archive - --into /srv",
             "appc run -- true",
@@ -245,6 +248,8 @@ mod tests {
             ("appc gateway publish a web --acme-directory https://ca/dir", ErrorKind::MissingRequiredArgument),
             ("appc gateway publish a web --acme a@b --no-tls", ErrorKind::ArgumentConflict),
             ("appc tail -n x app.log", ErrorKind::ValueValidation),
+            ("appc provision --egress some", ErrorKind::ValueValidation),
+            ("appc run --egress none -- true", ErrorKind::MissingRequiredArgument),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

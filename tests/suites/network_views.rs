@@ -156,6 +156,54 @@ fn a_listing_has_the_addresses_that_containers_have() {
 }
 
 #[test]
+fn a_containers_own_rules_are_in_what_inspect_says_of_it() {
+    in_sandbox(|host| {
+        host.provision("db");
+        host.provision("web");
+        host.appc(["allow", "web", "db:5432"]).succeeds();
+        host.appc(["allow", "192.0.2.0/24", "db"]).succeeds();
+        host.appc(["link", "db", "www", "web:80"]).succeeds();
+        host.appc(["publish", "8000-8001/udp", "db:53", "--address", "127.0.0.1"]).succeeds();
+        host.appc(["set", "db", "--egress", "198.51.100.0/24"]).succeeds();
+        let rules = serde_json::json!({
+            "allow": [{"from": "web", "port": "5432"}, {"from": "192.0.2.0/24", "port": null}],
+            "links": [{"service": "www", "provider": "web", "port": "80"}],
+            "publish": [{"address": "127.0.0.1", "host_port": "8000-8001/udp", "port": "53-54/udp"}],
+            "egress": {"only": ["198.51.100.0/24"]},
+        });
+        assert_eq!(host.inspect("db")["network"], rules);
+        assert_eq!(host.json(["ls"])[0]["network"], rules);
+        let none = serde_json::json!({"allow": [], "links": [], "publish": [], "egress": "all"});
+        assert_eq!(host.inspect("web")["network"], none);
+        assert!(host.appc(["inspect", "db"]).succeeds().contains("198.51.100.0/24"));
+        let (ip6, inside) =
+            (host.inspect("web")["ip6"].clone(), host.in_container("web", ["cat", "/etc/hosts"]).succeeds());
+        let own = format!("{}\tweb", ip6.as_str().unwrap());
+        assert!(inside.lines().any(|line| line == own), "{inside}");
+    });
+}
+
+#[test]
+fn a_container_that_may_not_go_out_is_made_so() {
+    in_sandbox(|host| {
+        let _outside = Outside::new(host);
+        host.appc(["provision", "--name", "open"]).succeeds();
+        host.appc(["provision", "--name", "shut", "--egress", "none"]).succeeds();
+        host.appc(["provision", "--name", "some", "--egress", "198.18.0.2"]).succeeds();
+        host.appc(["-c", "open", "save-image", "app.aimg"]).succeeds();
+        host.appc(["load-image", "app.aimg", "--name", "loaded", "--egress", "203.0.113.0/24"]).succeeds();
+        for (name, goes_out) in [("open", true), ("shut", false), ("some", true), ("loaded", false)] {
+            assert_eq!(host.sh_in(name, &get("198.18.0.2:8000")).code == 0, goes_out, "{name}");
+        }
+        let run = |egress: &[&str]| {
+            let line = get("198.18.0.2:8000");
+            host.appc([&["run", "--rm", "--image", "app.aimg"], egress, &["--", "sh", "-c", &line]].concat()).code == 0
+        };
+        assert!(run(&[]) && !run(&["--egress", "none"]));
+    });
+}
+
+#[test]
 fn top_tells_what_goes_through_a_container_and_a_rule_now() {
     in_sandbox(|host| {
         let db = serve(host, "db");

@@ -96,8 +96,7 @@ pub(super) fn rules_of(
     }
     for publication in &policy.publish {
         let grant = Grant::Publish(owner.clone(), publication.clone());
-        let inside = Publication { host_port: publication.port, address: None, ..publication.clone() }.host_side();
-        push(RuleKind::Publish, host_side(publication), own.clone(), Some(inside), None, grant);
+        push(RuleKind::Publish, host_side(publication), own.clone(), Some(publication.inside()), None, grant);
     }
     if let Egress::Only(networks) = &policy.egress {
         for network in networks {
