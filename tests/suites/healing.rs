@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use appcontainers_tests::{Host, eventually, in_sandbox};
+use appcontainers_tests::{Host, LIMIT, Running, eventually, in_sandbox};
 
 /// A line of shell that prints what a web server says, or fails within three seconds.
 fn get(address: &str) -> String {
@@ -25,16 +25,6 @@ fn serve(host: &Host, name: &str) -> [String; 2] {
     };
     let addresses = [of("inet", "-"), of("inet6", "fe80")];
     for address in &addresses {
-        if host.sh(&get(address)).code == 143 {
-            let init = host.recorded_pid(name, "init").unwrap().as_raw_nonzero().to_string();
-            let _ = host.sh("ip -6 route; ip -6 neigh; ip -6 addr; nft list ruleset | head -150; ip -s -6 link");
-            let _ = host.run(
-                "nsenter",
-                ["-t", &init, "-n", "sh", "-c", "ip -6 route; ip -6 neigh; ip -6 addr; ip -s link; cat /proc/net/tcp6"],
-            );
-            let _ = host.sh("ip -6 route get fd00::; ip -6 monitor route & sleep 1; kill $!");
-            let _ = host.sh("sleep 3; ip -6 neigh");
-        }
         eventually("a web server in the container", || (host.sh(&get(address)).code == 0).then_some(()));
     }
     addresses
@@ -55,11 +45,16 @@ fn bridge(host: &Host) -> String {
 
 /// What doctor says of the network.
 fn network_check(host: &Host) -> (String, String) {
+    let [verdict, detail, mend] = check(host, "network");
+    (verdict, detail + "; " + &mend)
+}
+
+/// What doctor's check of this name says: verdict, detail, mend.
+fn check(host: &Host, name: &str) -> [String; 3] {
     let text = String::from_utf8(host.appc(["--json", "doctor"]).stdout).unwrap();
     let checks: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "network").unwrap().clone();
-    let field = |name: &str| check[name].as_str().unwrap_or_default().to_owned();
-    (field("verdict"), field("detail") + "; " + &field("mend"))
+    let check = checks.as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
+    ["verdict", "detail", "mend"].map(|field| check[field].as_str().unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -220,5 +215,126 @@ fn a_route_an_element_or_a_rule_that_somebody_deleted_is_named_and_brought_back_
         assert!(verdict == "warning" && said.contains("appc restart web"), "{said}");
         host.appc(["restart", "web"]).succeeds();
         assert_eq!(network_check(host).0, "fit");
+    });
+}
+
+/// A neighbour of the host, 198.18.0.2 and fd00:99::2, that serves port 8000 and reaches containers through the host.
+fn outside(host: &Host) -> [Running; 2] {
+    let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let pid = holder.pid().as_raw_nonzero().to_string();
+    eventually("a network namespace for the outside", || {
+        fs::read_link(format!("/proc/{pid}/ns/net")).ok().filter(|namespace| *namespace != own)
+    });
+    let inside = format!("nsenter -t {pid} -n");
+    host.sh(&format!(
+        "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0
+         ip addr add fd00:99::1/64 dev up0 nodad; ip link set up0 up
+         {inside} ip link set lo up; {inside} ip addr add 198.18.0.2/24 dev eth0
+         {inside} ip addr add fd00:99::2/64 dev eth0 nodad; {inside} ip link set eth0 up
+         mkdir outside; echo outside > outside/word"
+    ))
+    .succeeds();
+    let mut command = host.command("nsenter");
+    command.args(["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "outside"]);
+    let server = host.start_command(command, LIMIT);
+    for address in ["198.18.0.2", "fd00:99::2"] {
+        eventually("a web server outside", || (host.sh(&get(address)).code == 0).then_some(()));
+    }
+    [holder, server]
+}
+
+#[test]
+fn another_firewall_that_drops_is_named_and_the_line_that_doctor_gives_lets_packets_through() {
+    in_sandbox(|host| {
+        let _outside = outside(host);
+        let [db4, db6] = serve(host, "db");
+        serve(host, "web");
+        host.appc(["allow", "web", "db:8000"]).succeeds();
+        let ways = [("198.18.0.2", "outside"), ("fd00:99::2", "outside"), (&db4, "db"), (&db6, "db")];
+        let all_pass = || ways.iter().all(|(address, word)| host.sh_in("web", &get(address)).text() == *word);
+        let none_passes = || !ways.iter().any(|(address, _)| reaches(host, "web", address));
+        assert_eq!(check(host, "other-firewalls")[0], "fit");
+        assert!(all_pass());
+        let both = "for program in iptables ip6tables; do $program";
+        for (obstacle, named, undo) in [
+            // As a careful administrator's.
+            (
+                format!("{both} -P FORWARD DROP; done"),
+                "chain FORWARD of table ip filter",
+                format!("{both} -P FORWARD ACCEPT; $program -F; done"),
+            ),
+            // As Docker's.
+            (
+                format!("{both} -P FORWARD DROP; $program -N DOCKER-USER; $program -I FORWARD -j DOCKER-USER; done"),
+                "chain FORWARD of table ip6 filter",
+                format!("{both} -P FORWARD ACCEPT; $program -F; $program -X; done"),
+            ),
+            (
+                "nft 'table inet mine { chain passing { type filter hook forward priority 10; policy drop; }; }'"
+                    .to_owned(),
+                "chain passing of table inet mine",
+                "nft delete table inet mine".to_owned(),
+            ),
+        ] {
+            host.sh(&obstacle).succeeds();
+            assert!(none_passes(), "{obstacle}");
+            let [verdict, detail, mend] = check(host, "other-firewalls");
+            assert!(verdict == "warning" && detail.contains(named), "{detail}");
+            host.sh(&format!("set -e; {mend}")).succeeds();
+            assert!(all_pass(), "{mend}");
+            // What our own table refuses stays refused.
+            assert!(!reaches(host, "db", &host.inspect("web")["ip"].as_str().unwrap().to_owned()), "{mend}");
+            assert_eq!(check(host, "other-firewalls")[0], "fit", "{mend}");
+            host.sh(&undo).succeeds();
+        }
+        assert!(all_pass());
+        host.sh("nft list tables | grep -v appcontainers | while read line; do nft delete $line; done").succeeds();
+    });
+}
+
+#[test]
+fn an_input_chain_that_drops_what_containers_answer_is_named_with_what_lets_it_through() {
+    in_sandbox(|host| {
+        let [web4, web6] = serve(host, "web");
+        let chain = "nft 'table inet mine { chain in { type filter hook input priority 10; policy drop; iifname lo accept; }; }'";
+        host.sh(chain).succeeds();
+        // What was learned of the neighbour until now would last for a while.
+        host.sh("ip neigh flush all").succeeds();
+        for address in [&web4, &web6] {
+            assert_ne!(host.sh(&get(address)).code, 0, "{address}");
+        }
+        for lacks in ["answers", "neighbour discovery"] {
+            let [verdict, detail, mend] = check(host, "other-firewalls");
+            assert!(verdict == "warning" && detail.contains(lacks), "{detail}");
+            host.sh(&mend).succeeds();
+        }
+        assert_eq!(check(host, "other-firewalls")[0], "fit");
+        for address in [&web4, &web6] {
+            eventually("the way is free again", || (host.sh(&get(address)).code == 0).then_some(()));
+        }
+        host.sh("nft delete table inet mine").succeeds();
+    });
+}
+
+#[test]
+fn resolvers_that_containers_do_not_reach_are_named() {
+    in_sandbox(|host| {
+        host.appc(["setup"]).succeeds();
+        // The sandbox has an /etc of its own. A host with systemd-resolved has its file elsewhere; here nobody has.
+        let upstream = "/run/systemd/resolve/resolv.conf";
+        if fs::exists(upstream).unwrap() {
+            host.sh(&format!("mount --bind /dev/null {upstream}")).succeeds();
+        }
+        for (text, verdict) in [("nameserver 127.0.0.53\n", "warning"), ("nameserver 198.18.0.2\n", "fit")] {
+            let file = if fs::exists(upstream).unwrap() { host.file("resolv.conf") } else { "/etc/resolv.conf".into() };
+            fs::write(&file, text).unwrap();
+            if fs::exists(upstream).unwrap() {
+                host.sh(&format!("umount {upstream}; mount --bind {} {upstream}", file.display())).succeeds();
+            }
+            let [found, detail, mend] = check(host, "resolvers");
+            assert_eq!(found, verdict, "{detail}");
+            assert_eq!(mend.contains("user/start/etc/resolv.conf"), verdict == "warning", "{mend}");
+        }
     });
 }

@@ -213,6 +213,11 @@ pub(super) fn route_faults(
     Ok(faults)
 }
 
+/// Whether an address is the host's own.
+pub(crate) fn is_own_address(address: IpAddr) -> Result<bool, HostNetworkError> {
+    Ok(ask_route(address)? == RouteTo::Host)
+}
+
 fn ask_route(to: IpAddr) -> Result<RouteTo, HostNetworkError> {
     route_to(to).map_err(kernel_error(|| format!("the route to {to}")))
 }

@@ -21,6 +21,7 @@ mod snapshot;
 
 pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
 pub use faults::Fault;
+pub(crate) use faults::is_own_address;
 pub use firewall::Traffic;
 pub use held_ports::HeldPorts;
 pub(crate) use host::forwarding;
