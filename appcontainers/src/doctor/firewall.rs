@@ -232,7 +232,8 @@ mod tests {
 
     /// What is told of one table with these items.
     fn told(items: &[Value]) -> Check {
-        let text = json!({"nftables": [[json!({"metainfo": {"version": "1.0.6"}})].as_slice(), items].concat()});
+        let all = [[json!({"metainfo": {"version": "1.0.6"}})].as_slice(), items].concat();
+        let text = json!({"nftables": all});
         let items = parse(&text.to_string()).unwrap();
         let chains: Vec<_> = items.iter().filter_map(|item| item.chain.clone()).collect();
         let obstacles = if suspects(&chains, "appcontainers").is_empty() { Vec::new() } else { judge(&items, "v1a2b") };

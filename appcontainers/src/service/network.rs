@@ -164,7 +164,7 @@ impl Service {
     pub fn networks(&self) -> Result<Vec<NetworkSummary>, Error> {
         let reservations = Reservations::read(&self.paths)?;
         let mut rules: HashMap<ContainerName, usize> = HashMap::new();
-        for rule in policy::all_rules(&self.paths, &reservations)? {
+        for rule in policy::all_rules(&self.paths, &reservations) {
             for name in rule.containers {
                 *rules.entry(name).or_default() += 1;
             }
@@ -177,7 +177,7 @@ impl Service {
                 ip6: reservations.settings().addresses(one.ip).v6,
                 mac: one.mac,
                 interface,
-                egress: NetworkPolicy::load(&self.paths, &one.name)?.egress,
+                egress: NetworkPolicy::load_or_none(&self.paths, &one.name).egress,
                 rules: rules.get(&one.name).copied().unwrap_or(0),
                 name: one.name,
             })

@@ -10,7 +10,7 @@ use super::{
     NetworkPolicy,
     change::PolicyError,
     grant::{Addresses, Grant, grants},
-    rule::{Egress, Peer},
+    rule::Peer,
 };
 use crate::{
     ContainerName, Paths,
@@ -105,10 +105,7 @@ pub(in crate::network) fn all_elements(paths: &Paths, reservations: &Reservation
         all.iter().map(|one| (Peer::of(one), settings.addresses(one.ip))).collect();
     let mut elements = BTreeSet::new();
     for peer in addresses.keys() {
-        let policy = NetworkPolicy::load(paths, &peer.name).unwrap_or_else(|error| {
-            tracing::warn!(name = %peer.name, error = %chain(&error), "a container's rules can't be read: it reaches nothing");
-            NetworkPolicy { egress: Egress::None, ..NetworkPolicy::default() }
-        });
+        let policy = NetworkPolicy::load_or_none(paths, &peer.name);
         for grant in grants(peer, &policy, is_active(paths, &peer.name)) {
             elements.extend(grant.elements(&|peer| addresses.get(peer).copied()));
         }

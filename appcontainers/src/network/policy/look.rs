@@ -28,14 +28,14 @@ fn counted(paths: &Paths) -> Result<BTreeMap<Element, Traffic>, PolicyError> {
 }
 
 /// The rules of all containers, those of one after those of the other.
-pub(crate) fn all_rules(paths: &Paths, reservations: &Reservations) -> Result<Vec<Rule>, PolicyError> {
-    Ok(rules_and_elements(paths, reservations)?.into_iter().map(|(rule, _)| rule).collect())
+pub(crate) fn all_rules(paths: &Paths, reservations: &Reservations) -> Vec<Rule> {
+    rules_and_elements(paths, reservations).into_iter().map(|(rule, _)| rule).collect()
 }
 
 /// As [`all_rules`], with what each has let through.
 pub(crate) fn all_counted_rules(paths: &Paths, reservations: &Reservations) -> Result<Vec<CountedRule>, PolicyError> {
     let counted = counted(paths)?;
-    Ok(count(rules_and_elements(paths, reservations)?, &counted))
+    Ok(count(rules_and_elements(paths, reservations), &counted))
 }
 
 /// The rules that concern one container: its own, and those of others that name it.
@@ -48,17 +48,17 @@ fn count(rules: Vec<(Rule, Vec<Element>)>, counted: &BTreeMap<Element, Traffic>)
     rules.into_iter().map(count).collect()
 }
 
-fn rules_and_elements(paths: &Paths, reservations: &Reservations) -> Result<Vec<(Rule, Vec<Element>)>, PolicyError> {
+fn rules_and_elements(paths: &Paths, reservations: &Reservations) -> Vec<(Rule, Vec<Element>)> {
     let settings = reservations.settings();
     let all: HashMap<Peer, Addresses> = reservations.list().iter().map(|one| peer_of(one, settings)).collect();
     let mut peers: Vec<_> = all.keys().collect();
     peers.sort();
     let mut rules = Vec::new();
     for peer in peers {
-        let policy = NetworkPolicy::load(paths, &peer.name)?;
+        let policy = NetworkPolicy::load_or_none(paths, &peer.name);
         rules.extend(rules_of(peer, &policy, &|peer| all.get(peer).copied()));
     }
-    Ok(rules)
+    rules
 }
 
 fn concerning(paths: &Paths, name: &ContainerName) -> Result<Vec<(Rule, Vec<Element>)>, PolicyError> {
@@ -75,7 +75,7 @@ fn concerning(paths: &Paths, name: &ContainerName) -> Result<Vec<(Rule, Vec<Elem
         rules.extend(rules_of(peer, &own, &addresses));
     }
     for other in &own.named_by {
-        let theirs = rules_of(other, &NetworkPolicy::load(paths, &other.name)?, &addresses);
+        let theirs = rules_of(other, &NetworkPolicy::load_or_none(paths, &other.name), &addresses);
         rules.extend(theirs.into_iter().filter(|(rule, _)| rule.containers.contains(name)));
     }
     Ok(rules)

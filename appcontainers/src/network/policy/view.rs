@@ -168,7 +168,7 @@ mod tests {
             "allow 192.0.2.0/24 web 53/udp 1",
             "link web db 5432 2",
             "publish *:8000-8001 web 80-81 4",
-            "publish [2001:db8::1]:53/udp web 53/udp 2",
+            "publish [2001:db8::1]:53/udp web 53/udp 1",
             "egress web 198.51.100.0/24  1",
         ];
         assert_eq!(rules.iter().map(shown).collect::<Vec<_>>(), expected);
