@@ -284,7 +284,7 @@ fn another_firewall_that_drops_is_named_and_the_line_that_doctor_gives_lets_pack
             host.sh(&format!("set -e; {mend}")).succeeds();
             assert!(all_pass(), "{mend}");
             // What our own table refuses stays refused.
-            assert!(!reaches(host, "db", &host.inspect("web")["ip"].as_str().unwrap().to_owned()), "{mend}");
+            assert!(!reaches(host, "db", host.inspect("web")["ip"].as_str().unwrap()), "{mend}");
             assert_eq!(check(host, "other-firewalls")[0], "fit", "{mend}");
             host.sh(&undo).succeeds();
         }

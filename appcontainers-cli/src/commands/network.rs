@@ -75,7 +75,7 @@ pub(crate) struct Inspect {
 impl Inspect {
     fn execute(self, context: &Context) -> anyhow::Result<()> {
         match self.name.as_ref().or(context.flagged()) {
-            Some(name) => context.print(&context.container(Some(name))?.network()?, |network| container_text(network)),
+            Some(name) => context.print(&context.container(Some(name))?.network()?, container_text),
             None => {
                 let details: HostNetworkDetails = context.service.host_network()?;
                 stdio::print(&if context.json { render::json(&details)? } else { render::fields(&details)? })
