@@ -15,7 +15,7 @@ BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashf
 RUN_PACKAGES   := liblxc-common iproute2 nftables squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
 # What `appc gateway` runs; nothing else needs it.
 GATEWAY_PACKAGES := caddy
-TEST_PACKAGES  := $(GATEWAY_PACKAGES) openssl curl python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
+TEST_PACKAGES  := $(GATEWAY_PACKAGES) openssl curl iptables python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
 DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap debian-archive-keyring

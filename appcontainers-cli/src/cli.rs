@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use appcontainers::{ContainerName, InvalidDirectory, Paths, Service};
 use clap::{ArgAction, Args, Parser};
 
-use crate::{commands::Command, context::Context};
+use crate::{commands::Command, context::Context, failure, stdio};
 
 /// Turn a program into an app container and save it as one file
 ///
@@ -45,6 +45,12 @@ impl Cli {
     /// Does what was typed; the exit code of the whole program.
     pub(crate) fn execute(self) -> anyhow::Result<u8> {
         let service = Service::open(self.global.paths()?);
+        if self.command.needs_network()
+            && let Err(error) = service.restore_network()
+        {
+            let error = failure::one_line(&error.into());
+            stdio::note(&format!("warning: the containers' network is not whole, and can't be mended: {error}"));
+        }
         let context = Context::new(service, self.global.container, self.global.json);
         self.command.execute(&context)
     }
@@ -123,6 +129,9 @@ mod tests {
             "appc base rm busybox",
             "appc provision",
             "appc provision --base debian-12 --name web --hostname web1 --privileged",
+            "appc provision --egress none",
+            "appc load-image app.aimg --egress 192.0.2.0/24,2001:db8::/32",
+            "appc run --rm --image app.aimg --egress none -- ./app",
             "appc load-archive app.tar.gz",
             "appc load-archive - --into /srv",
             "appc run -- true",
@@ -161,6 +170,10 @@ mod tests {
             "appc rename web shop",
             "appc ls",
             "appc --json ls",
+            "appc network ls",
+            "appc network inspect",
+            "appc network inspect web --json",
+            "appc network top --interval 0.5 -n 3",
             "appc inspect",
             "appc stats",
             "appc stats web shop --json",
@@ -215,6 +228,8 @@ mod tests {
             ("appc save-image app.aimg --compression-level 23", ErrorKind::ValueValidation),
             ("appc startup-command rm 0", ErrorKind::ValueValidation),
             ("appc stop --timeout soon", ErrorKind::ValueValidation),
+            ("appc network", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("appc network top -n 0", ErrorKind::ValueValidation),
             ("appc top --sort size", ErrorKind::InvalidValue),
             ("appc top --interval 0", ErrorKind::ValueValidation),
             ("appc events --since yesterday", ErrorKind::ValueValidation),
@@ -233,6 +248,8 @@ mod tests {
             ("appc gateway publish a web --acme-directory https://ca/dir", ErrorKind::MissingRequiredArgument),
             ("appc gateway publish a web --acme a@b --no-tls", ErrorKind::ArgumentConflict),
             ("appc tail -n x app.log", ErrorKind::ValueValidation),
+            ("appc provision --egress some", ErrorKind::ValueValidation),
+            ("appc run --egress none -- true", ErrorKind::MissingRequiredArgument),
             ("appc run --bogus -- true", ErrorKind::UnknownArgument),
         ] {
             let error = parse(line).expect_err(line);

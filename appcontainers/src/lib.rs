@@ -59,8 +59,9 @@ pub use progress::{NoProgress, Progress};
 pub use record::{Init, OverlayKind};
 pub use runtime::{Status, prewarm};
 pub use service::{
-    DEFAULT_BASE, DiskUsage, Garbage, ImageSource, ListedContainer, LoadOptions, Outcome, ProvisionOptions,
-    PublishSiteOptions, Service, SiteDetails, UpstreamDetails, UsagePart, setup_service,
+    ContainerNetwork, ContainerTraffic, DEFAULT_BASE, DiskUsage, Garbage, HostNetworkDetails, ImageSource,
+    ListedContainer, LoadOptions, NetworkMeter, NetworkSummary, NetworkUsage, Outcome, ProvisionOptions,
+    PublishSiteOptions, RuleTraffic, Service, SiteDetails, TrafficRate, UpstreamDetails, UsagePart, setup_service,
 };
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;

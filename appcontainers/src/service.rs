@@ -7,6 +7,7 @@ mod events;
 mod gateway;
 mod gc;
 mod images;
+mod network;
 mod stats;
 
 use std::{
@@ -19,7 +20,7 @@ use crate::{
     container::{DEFAULT_STOP_TIMEOUT, Linked, NewContainer, create, recover},
     doctor::{self, Check},
     image::{Kind, Manifest, Store, base::Recipe},
-    network::Reservations,
+    network::{Reservations, policy::Egress},
     record::Init,
     session,
     setup::{self, Change, SetupOptions},
@@ -32,6 +33,10 @@ pub use containers::ListedContainer;
 pub use df::{DiskUsage, UsagePart};
 pub use gateway::{PublishSiteOptions, SiteDetails, UpstreamDetails};
 pub use gc::Garbage;
+pub use network::{
+    ContainerNetwork, ContainerTraffic, HostNetworkDetails, NetworkMeter, NetworkSummary, NetworkUsage, RuleTraffic,
+    TrafficRate,
+};
 
 /// The base that is provisioned unless another is named.
 pub const DEFAULT_BASE: &str = "busybox";
@@ -88,6 +93,8 @@ pub struct ProvisionOptions {
     pub autostart: bool,
     /// What its process 1 is.
     pub init: Init,
+    /// Where it may connect to outside ([`Container::set_egress`]).
+    pub egress: Egress,
 }
 
 /// How to make a container from an image.
@@ -112,6 +119,8 @@ pub struct LoadOptions {
     pub privileged: bool,
     /// What its process 1 is.
     pub init: Init,
+    /// Where it may connect to outside ([`Container::set_egress`]).
+    pub egress: Egress,
 }
 
 /// Where an image is.
@@ -196,7 +205,7 @@ impl Service {
             init: options.init,
             manifest: &manifest,
         };
-        self.make(&new, Phase::Provision)
+        self.make(&new, Phase::Provision, &options.egress)
     }
 
     /// Makes a container from an image, which is added to the store if it is a file.
@@ -226,7 +235,7 @@ impl Service {
             init: options.init,
             manifest: &manifest,
         };
-        self.make(&new, Phase::Load)
+        self.make(&new, Phase::Load, &options.egress)
     }
 
     /// A container by name.
@@ -245,10 +254,20 @@ impl Service {
         Ok(session::set_current_container(&self.paths, name)?)
     }
 
-    fn make(&self, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    fn make(&self, new: &NewContainer<'_>, phase: Phase, egress: &Egress) -> Result<Container, Error> {
         let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
-        create(&self.paths, new, phase)
+        let container = create(&self.paths, new, phase)?;
+        // Nothing has run in it that could have connected anywhere.
+        if !egress.is_all()
+            && let Err(error) = container.set_egress(egress.clone())
+        {
+            if let Err(undo) = container.clone().remove(true) {
+                tracing::warn!(name = %container.name(), %undo, "cannot undo the making of a container");
+            }
+            return Err(error);
+        }
+        Ok(container)
     }
 
     /// The links of all containers.
@@ -264,6 +283,13 @@ impl Service {
     /// nothing to do.
     pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
         Ok(setup::set_up(&self.paths, options)?)
+    }
+
+    /// Brings back what was deleted of the containers' network, or left half done by a killed command, since it was set up;
+    /// nothing where it was not since the host's boot (the next start does), and for others than root. A few system calls where
+    /// nothing is missing: `appc` does it before every command.
+    pub fn restore_network(&self) -> Result<Vec<Change>, Error> {
+        Ok(setup::restore_network(&self.paths)?)
     }
 
     /// Looks the host and the state over; changes nothing.

@@ -1,6 +1,6 @@
 //! `appc load-image`
 
-use appcontainers::{ContainerName, ImageSource, Init, LoadOptions};
+use appcontainers::{ContainerName, ImageSource, Init, LoadOptions, network::policy::Egress};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::values;
@@ -32,12 +32,15 @@ pub(crate) struct Args {
     /// Its process 1: the agent, or the image's own /sbin/init, with the agent beside it
     #[arg(long, value_name = "app|system", default_value = "app", value_parser = values::init)]
     init: Init,
+    /// Where it may connect to outside
+    #[arg(long, value_name = "all|none|CIDR,…", default_value = "all", value_parser = values::egress)]
+    egress: Egress,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { image, ephemeral, name, privileged, init } = self;
-        let options = LoadOptions { ephemeral, name, privileged, init };
+        let Self { image, ephemeral, name, privileged, init, egress } = self;
+        let options = LoadOptions { ephemeral, name, privileged, init, egress };
         context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

@@ -58,7 +58,7 @@ fn text(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use appcontainers::{Error, Init, OverlayKind, Status, image::ImageConfig};
+    use appcontainers::{Error, Init, OverlayKind, Status, container::NetworkRules, image::ImageConfig};
 
     use super::*;
 
@@ -68,6 +68,7 @@ mod tests {
             name: "web".parse().unwrap(),
             status: Status::Running,
             ip: [10, 88, 0, 2].into(),
+            ip6: None,
             mac: "02:00:00:00:00:01".parse().unwrap(),
             id_range: None,
             hostname: "web".parse().unwrap(),
@@ -80,6 +81,7 @@ mod tests {
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
             layers: Vec::new(),
+            network: NetworkRules::default(),
         };
         let unreadable = Row::from(ListedContainer {
             name: "api".parse().unwrap(),

@@ -26,6 +26,7 @@ mod load_image;
 mod logs;
 mod ls;
 mod man;
+mod network;
 mod outcomes;
 mod provision;
 mod ps;
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Links(links::Args),
     Publish(publish::Args),
     Unpublish(unpublish::Args),
+    #[command(subcommand)]
+    Network(network::Command),
     Ls(ls::Args),
     Inspect(inspect::Args),
     Stats(stats::Args),
@@ -130,6 +133,12 @@ impl Command {
         )
     }
 
+    /// Whether the containers' network is to be whole before it: not for those that say what is wrong with it, or set it up or
+    /// take it away, nor for those that have nothing to do with this host.
+    pub(crate) fn needs_network(&self) -> bool {
+        !matches!(self, Command::Setup(_) | Command::Doctor(_) | Command::Completions(_) | Command::Man(_))
+    }
+
     /// Runs the command; the exit code.
     pub(crate) fn execute(self, context: &Context) -> anyhow::Result<u8> {
         match self {
@@ -164,6 +173,7 @@ impl Command {
             Command::Links(args) => args.execute(context),
             Command::Publish(args) => args.execute(context),
             Command::Unpublish(args) => args.execute(context),
+            Command::Network(command) => command.execute(context),
             Command::Ls(args) => args.execute(context),
             Command::Inspect(args) => args.execute(context),
             Command::Stats(args) => args.execute(context),

@@ -1,6 +1,6 @@
 //! `appc provision`
 
-use appcontainers::{ContainerName, Hostname, ImageName, Init, ProvisionOptions};
+use appcontainers::{ContainerName, Hostname, ImageName, Init, ProvisionOptions, network::policy::Egress};
 
 use super::values;
 use crate::context::Context;
@@ -35,12 +35,15 @@ pub(crate) struct Args {
     /// Its process 1: the agent, or the base's own /sbin/init, with the agent beside it
     #[arg(long, value_name = "app|system", default_value = "app", value_parser = values::init)]
     init: Init,
+    /// Where it may connect to outside
+    #[arg(long, value_name = "all|none|CIDR,…", default_value = "all", value_parser = values::egress)]
+    egress: Egress,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { base, name, hostname, privileged, autostart, init } = self;
-        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init };
+        let Self { base, name, hostname, privileged, autostart, init, egress } = self;
+        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress };
         context.announce(&context.service.provision_with(&options)?)
     }
 }

@@ -1,6 +1,6 @@
 //! `appc run`
 
-use appcontainers::{Container, ImageSource, LoadOptions};
+use appcontainers::{Container, ImageSource, LoadOptions, network::policy::Egress};
 use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
     error::ErrorKind,
@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// With --image: without a user namespace; root in the new container is root on this host
     #[arg(long, requires = "image")]
     privileged: bool,
+    /// With --image: where the new container may connect to outside [default: all]
+    #[arg(long, requires = "image", value_name = "all|none|CIDR,…", value_parser = values::egress)]
+    egress: Option<Egress>,
     /// Standard input is always passed on: this is for those who are used to typing -it
     #[arg(short, long, hide = true)]
     interactive: bool,
@@ -85,7 +88,12 @@ impl Args {
 
     fn container(&self, image: Option<&ImageSource>, context: &Context) -> anyhow::Result<Container> {
         let Some(image) = image else { return context.container(None) };
-        let options = LoadOptions { ephemeral: self.rm, privileged: self.privileged, ..LoadOptions::default() };
+        let options = LoadOptions {
+            ephemeral: self.rm,
+            privileged: self.privileged,
+            egress: self.egress.clone().unwrap_or_default(),
+            ..LoadOptions::default()
+        };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;
         if !self.rm {
             context.make_current(&container)?;

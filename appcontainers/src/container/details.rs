@@ -1,6 +1,6 @@
 //! What `ls` and `inspect` tell of a container.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +9,10 @@ use super::Container;
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
-    network::{IdRange, MacAddress, ReservationError, Reservations},
+    network::{
+        IdRange, MacAddress, Port, ReservationError, Reservations,
+        policy::{Egress, NetworkPolicy},
+    },
     record::{ContainerRecord, Init, OverlayKind},
     runtime::{self, Status},
 };
@@ -37,6 +40,8 @@ pub struct ContainerDetails {
     pub status: Status,
     /// Its address.
     pub ip: Ipv4Addr,
+    /// Its address in IPv6, where this host has that.
+    pub ip6: Option<Ipv6Addr>,
     /// Its interface's address.
     pub mac: MacAddress,
     /// Its ids on the host; a privileged container has none of its own.
@@ -61,6 +66,69 @@ pub struct ContainerDetails {
     pub config: ImageConfig,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
+    /// Its own network rules; those of others that concern it has [`Container::network`].
+    pub network: NetworkRules,
+}
+
+/// A container's network rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NetworkRules {
+    /// Who may connect to it.
+    pub allow: Vec<AllowRule>,
+    /// The services that it knows by name.
+    pub links: Vec<LinkRule>,
+    /// The host's ports that are its own.
+    pub publish: Vec<PublishRule>,
+    /// Where it may connect to outside.
+    pub egress: Egress,
+}
+
+/// Who may connect to a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AllowRule {
+    /// A container or a network.
+    pub from: String,
+    /// At which port; at all if absent.
+    pub port: Option<Port>,
+}
+
+/// A service that a container knows by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkRule {
+    /// The name.
+    pub service: Hostname,
+    /// The container behind it.
+    pub provider: ContainerName,
+    /// At which port.
+    pub port: Port,
+}
+
+/// Ports of the host that are a container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishRule {
+    /// At this address of the host's; at all if absent.
+    pub address: Option<IpAddr>,
+    /// The host's port, or ports.
+    pub host_port: String,
+    /// The container's.
+    pub port: String,
+}
+
+impl From<NetworkPolicy> for NetworkRules {
+    fn from(policy: NetworkPolicy) -> Self {
+        let allow = policy.allow.into_iter().map(|allow| AllowRule { from: allow.from.to_string(), port: allow.port });
+        let links = policy.links.into_iter().map(|(service, link)| LinkRule {
+            service,
+            provider: link.provider.name,
+            port: link.port,
+        });
+        let publish = policy.publish.into_iter().map(|one| PublishRule {
+            address: one.address,
+            host_port: one.host_side(),
+            port: one.inside(),
+        });
+        Self { allow: allow.collect(), links: links.collect(), publish: publish.collect(), egress: policy.egress }
+    }
 }
 
 impl Container {
@@ -78,10 +146,12 @@ pub(crate) fn details(
 ) -> Result<ContainerDetails, Error> {
     let name = &record.name;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
+    let network = NetworkPolicy::load(paths, name)?;
     Ok(ContainerDetails {
         name: name.clone(),
         status: runtime::status(paths, name)?,
         ip: reservation.ip,
+        ip6: reservations.settings().addresses(reservation.ip).v6,
         mac: reservation.mac,
         id_range: reservation.id_range,
         hostname: record.hostname,
@@ -94,5 +164,6 @@ pub(crate) fn details(
         created: record.created,
         config: record.config,
         layers: record.layers,
+        network: network.into(),
     })
 }

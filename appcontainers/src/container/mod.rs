@@ -24,8 +24,8 @@ mod stats;
 pub use archive::ArchiveSource;
 pub use attach::AttachStreams;
 pub(crate) use create::{NewContainer, create, is_orphan};
-pub use details::ContainerDetails;
 pub(crate) use details::details;
+pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRule};
 pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
@@ -88,6 +88,11 @@ impl Container {
             return Err(RuntimeError::NoContainer { name: name.clone() }.into());
         }
         Ok(container)
+    }
+
+    /// Where the files of its installation are.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Its name.

@@ -5,6 +5,7 @@ mod firewall;
 mod gateway;
 mod host;
 mod leftovers;
+mod network;
 mod probe;
 mod state;
 
@@ -29,6 +30,10 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(state::network(paths));
     checks.push(firewall::check(paths));
     checks.extend(gateway::check(paths));
+    checks.extend(network::nft_version());
+    checks.push(network::resolvers(paths));
+    checks.push(network::router_advertisements());
+    checks.push(network::connections());
     checks.push(state::leftovers(paths));
     checks.push(state::lost_reservations(paths));
     checks.push(state::unowned(paths));

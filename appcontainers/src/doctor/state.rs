@@ -95,14 +95,26 @@ pub(super) fn containers(paths: &Paths) -> Check {
 
 pub(super) fn network(paths: &Paths) -> Check {
     const NAME: &str = "network";
-    match HostNetwork::find(paths) {
-        Ok(Some(up)) => Check::fit(NAME, format!("{}, gateway {}", up.subnet, up.gateway)),
+    let faults = match HostNetwork::examine(paths) {
+        Ok(faults) => faults,
+        Err(error) => return Check::unfit(NAME, chain(&error), SET_UP),
+    };
+    match faults {
+        Some(faults) if faults.is_empty() => match HostNetwork::find(paths) {
+            Ok(Some(up)) => Check::fit(NAME, format!("{}, gateway {}", up.subnet, up.gateway)),
+            Ok(None) => Check::warning(NAME, "is being changed", "run: appc doctor again"),
+            Err(error) => Check::unfit(NAME, chain(&error), SET_UP),
+        },
+        Some(faults) => {
+            let shown: Vec<_> = faults.iter().take(3).map(ToString::to_string).collect();
+            let more = faults.len().checked_sub(4).map_or_else(String::new, |more| format!("; {} more", more + 1));
+            Check::warning(NAME, shown.join("; ") + &more, SET_UP)
+        }
         // As after a reboot: the next start brings it back.
-        Ok(None) if paths.resources().exists() => {
+        None if paths.resources().exists() => {
             Check::warning(NAME, "is not up; the next start sets it up", "now: appc setup")
         }
-        Ok(None) => Check::unfit(NAME, "is not set up", SET_UP),
-        Err(error) => Check::unfit(NAME, chain(&error), SET_UP),
+        None => Check::unfit(NAME, "is not set up", SET_UP),
     }
 }
 

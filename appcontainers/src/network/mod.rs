@@ -2,6 +2,7 @@
 //! until it is removed; and the host's side of it.
 
 mod address;
+mod faults;
 mod firewall;
 pub mod held_ports;
 mod host;
@@ -19,7 +20,11 @@ mod reservation;
 mod snapshot;
 
 pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
+pub use faults::Fault;
+pub(crate) use faults::is_own_address;
+pub use firewall::Traffic;
 pub use held_ports::HeldPorts;
+pub(crate) use host::forwarding;
 pub use host::{HostNetwork, HostNetworkError};
 pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};
 pub(crate) use interface::move_interface;

@@ -25,10 +25,14 @@ const HEADER_BYTES: usize = 16;
 const NETLINK_ROUTE: Option<Protocol> = None;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTN_LOCAL: u8 = 2;
 // linux/if_addr.h
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
@@ -44,6 +48,29 @@ pub fn delete_route(to: IpAddr) -> io::Result<bool> {
     match ask(NETLINK_ROUTE, &delete_route_message(to)) {
         Ok(()) => Ok(true),
         Err(Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the kernel sends what is for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouteTo {
+    /// To the host itself.
+    Host,
+    /// Out of the interface with this number.
+    Interface(u32),
+    /// Nowhere: a route says so.
+    Unreachable,
+    /// Nowhere: no route says anything.
+    Unknown,
+}
+
+/// Asks where packets to an address go.
+pub(super) fn route_to(to: IpAddr) -> io::Result<RouteTo> {
+    match exchange(NETLINK_ROUTE, &get_route_message(to)) {
+        Ok(answer) => understand_route(&answer).ok_or_else(|| Errno::PROTO.into()),
+        Err(Errno::HOSTUNREACH) => Ok(RouteTo::Unreachable),
+        Err(Errno::NETUNREACH) => Ok(RouteTo::Unknown),
         Err(error) => Err(error.into()),
     }
 }
@@ -66,11 +93,43 @@ pub(super) fn has_table(name: &str) -> io::Result<bool> {
     }
 }
 
+fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    }
+}
+
+fn get_route_message(to: IpAddr) -> Vec<u8> {
+    let (family, bytes) = family_and_bytes(to);
+    // struct rtmsg, as below.
+    let mut body = vec![family, 8 * bytes.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    push_attribute(&mut body, RTA_DST, &bytes);
+    message(RTM_GETROUTE, NLM_F_REQUEST, &body)
+}
+
+fn understand_route(answer: &[u8]) -> Option<RouteTo> {
+    let body = answer.get(HEADER_BYTES..)?;
+    if answer.get(4..6)? != RTM_NEWROUTE.to_ne_bytes() {
+        return None;
+    }
+    if *body.get(7)? == RTN_LOCAL {
+        return Some(RouteTo::Host);
+    }
+    let mut attributes = body.get(12..)?;
+    loop {
+        let number = |at: usize| Some(u16::from_ne_bytes(attributes.get(at..at + 2)?.try_into().ok()?));
+        let (Some(length), Some(kind)) = (number(0), number(2)) else { return Some(RouteTo::Unknown) };
+        let length = usize::from(length);
+        if kind == RTA_OIF {
+            return Some(RouteTo::Interface(u32::from_ne_bytes(attributes.get(4..8)?.try_into().ok()?)));
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
+    }
+}
+
 fn delete_route_message(to: IpAddr) -> Vec<u8> {
-    let (family, bytes) = match to {
-        IpAddr::V4(to) => (AF_INET, to.octets().to_vec()),
-        IpAddr::V6(to) => (AF_INET6, to.octets().to_vec()),
-    };
+    let (family, bytes) = family_and_bytes(to);
     // struct rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags.
     let mut body = vec![family, 8 * bytes.len() as u8, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0, 0, 0, 0];
     push_attribute(&mut body, RTA_DST, &bytes);
@@ -116,13 +175,19 @@ fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
 
 /// Sends one message and takes the first answer: an error (0 is the acknowledgement) or what was asked for.
 fn ask(protocol: Option<Protocol>, message: &[u8]) -> Result<(), Errno> {
+    exchange(protocol, message).map(drop)
+}
+
+/// As [`ask`], with the answer.
+fn exchange(protocol: Option<Protocol>, message: &[u8]) -> Result<Vec<u8>, Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     // The kernel answers while it takes the message; this is for a kernel that does not.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(5)))?;
     sendto(&socket, message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
     let mut answer = [0; 4096];
     let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
-    understand(&answer[..length])
+    understand(&answer[..length])?;
+    Ok(answer[..length].to_vec())
 }
 
 fn understand(answer: &[u8]) -> Result<(), Errno> {
@@ -152,6 +217,21 @@ mod tests {
         let bytes = get_table_message("appc");
         assert_eq!((bytes.len(), &bytes[20..22]), (32, &9u16.to_ne_bytes()[..]), "length without padding");
         assert_eq!(&bytes[24..], b"appc\0\0\0\0");
+    }
+
+    #[test]
+    fn a_route_tells_its_interface_and_whose_address_it_is() {
+        let answer = |kind: u8, attributes: &[u8]| {
+            let body = [&[AF_INET, 32, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0][..], attributes].concat();
+            message(RTM_NEWROUTE, 0, &body)
+        };
+        let mut attributes = Vec::new();
+        push_attribute(&mut attributes, RTA_DST, &[10, 0, 0, 2]);
+        push_attribute(&mut attributes, RTA_OIF, &7u32.to_ne_bytes());
+        assert_eq!(understand_route(&answer(1, &attributes)), Some(RouteTo::Interface(7)));
+        assert_eq!(understand_route(&answer(RTN_LOCAL, &attributes)), Some(RouteTo::Host));
+        assert_eq!(understand_route(&answer(1, &attributes[..8])), Some(RouteTo::Unknown));
+        assert_eq!(understand_route(&answer(1, &attributes)[..20]), None);
     }
 
     #[test]

@@ -28,5 +28,5 @@ pub(crate) use rootfs::{create_overlay, overlay_dir};
 pub use scope::enter as enter_scope;
 pub(crate) use start::payload_cgroup;
 pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, oom_kills, set_frozen};
-pub(crate) use start_files::rewrite_hosts;
+pub(crate) use start_files::{resolv_conf, rewrite_hosts};
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};

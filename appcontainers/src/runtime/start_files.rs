@@ -55,11 +55,16 @@ pub(super) fn render(
     }
     if !files.iter().any(|(_, inside)| inside == Path::new("etc/resolv.conf")) {
         let path = below.join("resolv.conf");
-        let text = [UPSTREAM_RESOLV_CONF, "/etc/resolv.conf"].iter().find_map(|host| fs::read(host).ok());
-        replace(&path, &text.unwrap_or_default(), 0o644, Durability::Volatile).map_err(host_error("write", &path))?;
+        replace(&path, &resolv_conf().unwrap_or_default(), 0o644, Durability::Volatile)
+            .map_err(host_error("write", &path))?;
         files.push((path, "etc/resolv.conf".into()));
     }
     Ok(files)
+}
+
+/// The host's resolvers, as containers get them.
+pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
+    [UPSTREAM_RESOLV_CONF, "/etc/resolv.conf"].iter().find_map(|host| fs::read(host).ok())
 }
 
 /// Renders the names that a running container knows anew, in the file that it sees.

@@ -1,9 +1,15 @@
 //! One thing that setting up, or undoing it, did to the host.
 
-use std::{fmt, net::Ipv4Addr, path::PathBuf};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use ipnetwork::Ipv4Network;
 use serde::Serialize;
+
+use crate::ContainerName;
 
 /// What was changed on the host, in the past tense.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +73,22 @@ pub enum Change {
         /// Its name, in the family inet.
         table: String,
     },
+    /// Elements of the firewall's sets were brought back, and strange ones taken out.
+    FirewallMended {
+        /// The table's name, in the family inet.
+        table: String,
+        /// How many were missing.
+        added: usize,
+        /// How many belonged to no rule.
+        removed: usize,
+    },
+    /// The host's route to a container that runs was brought back.
+    RouteAdded {
+        /// The container.
+        container: ContainerName,
+        /// Its address.
+        address: IpAddr,
+    },
     /// The kernel got the AppArmor profile that containers have.
     ProfileLoaded {
         /// Its name.
@@ -109,6 +131,12 @@ impl fmt::Display for Change {
             Self::BridgeRemoved { name } => write!(f, "removed bridge {name}"),
             Self::FirewallLoaded { table } => write!(f, "loaded firewall table inet {table}"),
             Self::FirewallRemoved { table } => write!(f, "removed firewall table inet {table}"),
+            Self::FirewallMended { table, added, removed } => {
+                write!(f, "mended firewall table inet {table}: {added} elements added, {removed} removed")
+            }
+            Self::RouteAdded { container, address } => {
+                write!(f, "added the route to {address} of container {container}")
+            }
             Self::ProfileLoaded { profile } => write!(f, "loaded AppArmor profile {profile}"),
             Self::ForwardingEnabled => f.write_str("set net.ipv4.ip_forward to 1"),
             Self::ForwardingDisabled => f.write_str("set net.ipv4.ip_forward back to 0"),

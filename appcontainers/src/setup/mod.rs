@@ -188,6 +188,18 @@ pub fn ensure(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     if is_up { Ok(Vec::new()) } else { set_up(paths, &SetupOptions::default()) }
 }
 
+/// Brings back what is gone of a network that was set up since the host's boot.
+pub(crate) fn restore_network(paths: &Paths) -> Result<Vec<Change>, SetupError> {
+    if !geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    let changes = HostNetwork::restore(paths)?;
+    for change in &changes {
+        tracing::info!("{change}");
+    }
+    Ok(changes)
+}
+
 /// Takes back what [`set_up`] changed. Images, volumes, secrets, the user's skeletons and events stay.
 pub fn undo(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     if !geteuid().is_root() {

@@ -94,6 +94,10 @@ pub struct SkeletonContext {
     ip: String,
     mac: String,
     gateway: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip6: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway6: Option<String>,
     subnet: String,
     privileged: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +115,8 @@ impl SkeletonContext {
             ip: reservation.ip.to_string(),
             mac: reservation.mac.to_string(),
             gateway: settings.gateway.to_string(),
+            ip6: settings.addresses(reservation.ip).v6.map(|address| address.to_string()),
+            gateway6: settings.addresses(settings.gateway).v6.map(|address| address.to_string()),
             subnet: settings.subnet.to_string(),
             privileged: reservation.id_range.is_none(),
             id_base: reservation.id_range.map(|range| range.base()),

@@ -37,7 +37,16 @@ impl Place {
     }
 }
 
+fn settings() -> PoolSettings {
+    let pool = IdPool { base: 1 << 30, count: 1 << 30 };
+    PoolSettings { subnet6: "fd00:1::/64".parse().ok(), ..PoolSettings::new("10.213.0.0/16".parse().unwrap(), pool) }
+}
+
 fn context() -> SkeletonContext {
+    context_in(&settings())
+}
+
+fn context_in(settings: &PoolSettings) -> SkeletonContext {
     let reservation = Reservation {
         name: "my_app".parse().unwrap(),
         ip: "10.213.0.2".parse().unwrap(),
@@ -45,9 +54,8 @@ fn context() -> SkeletonContext {
         id_range: IdRange::new(1 << 30),
         created: jiff::Timestamp::UNIX_EPOCH,
     };
-    let settings = PoolSettings::new("10.213.0.0/16".parse().unwrap(), IdPool { base: 1 << 30, count: 1 << 30 });
     let hostname = Hostname::of(&reservation.name);
-    SkeletonContext::new(&reservation, &settings, &hostname)
+    SkeletonContext::new(&reservation, settings, &hostname)
 }
 
 fn text_of<'a>(files: &'a [RenderedFile], path: &str) -> &'a str {
@@ -60,10 +68,13 @@ fn a_container_knows_itself_by_the_default_skeletons() {
     let place = Place::new();
     let files = place.render(Phase::Start).unwrap();
     assert_eq!(text_of(&files, "etc/hostname"), "my-app\n");
-    assert_eq!(
-        text_of(&files, "etc/hosts"),
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.213.0.2\tmy-app my_app\n"
-    );
+    let v4 = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.213.0.2\tmy-app my_app\n";
+    // Where this host has IPv6, so has the container.
+    let ip6 = settings().addresses("10.213.0.2".parse().unwrap()).v6;
+    let v6 = ip6.map_or_else(String::new, |address| format!("{address}\tmy-app my_app\n"));
+    assert_eq!(text_of(&files, "etc/hosts"), v4.to_owned() + &v6);
+    let without = context_in(&PoolSettings { subnet6: None, ..settings() });
+    assert_eq!(text_of(&render(&place.paths, Phase::Start, &without).unwrap(), "etc/hosts"), v4);
     assert!(files.iter().all(|file| file.mode == 0o644));
     assert_eq!(place.render(Phase::Provision).unwrap(), []);
 }

@@ -12,6 +12,7 @@ mod rates;
 mod sample;
 
 pub use meter::{BadSortKey, Meter, SortBy, Usage};
+pub(crate) use network::parse as interfaces;
 pub use rates::Rates;
 pub(crate) use sample::Sampler;
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Network;
 
 /// The host's ends of veths by name, with what the containers at their other ends have received and sent.
-pub(super) fn parse(text: &str) -> HashMap<String, Network> {
+pub(crate) fn parse(text: &str) -> HashMap<String, Network> {
     text.lines().filter_map(interface).collect()
 }
 

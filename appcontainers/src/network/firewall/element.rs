@@ -68,6 +68,13 @@ impl Set {
         format!("{}{}", self.stem(), family.digit())
     }
 
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<(Self, Family)> {
+        let family = Family::ALL.into_iter().find(|family| name.ends_with(family.digit()))?;
+        let stem = name.strip_suffix(family.digit())?;
+        Self::ALL.into_iter().find(|set| set.stem() == stem).map(|set| (set, family))
+    }
+
     /// Its definition.
     pub(super) fn definition(self, family: Family) -> String {
         let address = family.address_type();

@@ -2,11 +2,14 @@
 //! belongs into it, [`super::policy`] says.
 
 mod element;
+mod listing;
 mod ruleset;
 
 use std::collections::BTreeSet;
 
 pub(crate) use element::{Element, Family, Set};
+pub(crate) use listing::Listing;
+pub use listing::Traffic;
 pub(super) use ruleset::Ruleset;
 
 use super::table;
@@ -24,4 +27,16 @@ pub(super) fn change(paths: &Paths, gone: &BTreeSet<Element>, new: &BTreeSet<Ele
 pub(super) fn load(ruleset: &Ruleset<'_>, elements: &BTreeSet<Element>) -> Result<(), ProgramError> {
     let text = ruleset.text() + &element::script(ruleset.table, &BTreeSet::new(), elements);
     NFT.run(&["-f", "-"], &text).map(drop)
+}
+
+/// What the table has.
+pub(super) fn list(paths: &Paths) -> Result<Listing, ProgramError> {
+    let table = table(paths);
+    let arguments = ["-j", "list", "table", "inet", &table];
+    let shown = NFT.run(&arguments, "")?;
+    Listing::parse(&shown).map_err(|error| ProgramError::Failed {
+        program: NFT.name,
+        arguments: arguments.join(" "),
+        message: format!("what it printed is not understood: {error}"),
+    })
 }

@@ -128,6 +128,11 @@ table inet {table} {{
 "#
         )
     }
+
+    /// How many rules the chains have, so that it shows when somebody has taken some away.
+    pub(crate) fn rule_count(&self) -> usize {
+        self.text().lines().filter(|line| line.starts_with("\t\t") && !line.starts_with("\t\ttype ")).count()
+    }
 }
 
 const FAMILIES: [(&str, char); 2] = [("ip", '4'), ("ip6", '6')];
@@ -148,7 +153,11 @@ fn served(is_answer: bool, veth_prefix: &str, (ip, n): (&str, char)) -> String {
 /// The rules about connections of a container to the outside: packets of it, or their answers.
 fn limited(is_answer: bool, (ip, n): (&str, char)) -> String {
     let (client, server) = if is_answer { ("daddr", "saddr") } else { ("saddr", "daddr") };
-    format!("\t\t{ip} {client} @limited{n} {ip} {client} . {ip} {server} != @egress{n} goto refuse\n")
+    // Not with "!=": what is found counts, what is not found does not.
+    format!(
+        "\t\t{ip} {client} . {ip} {server} @egress{n} accept\n\
+         \t\t{ip} {client} @limited{n} goto refuse\n"
+    )
 }
 
 #[cfg(test)]

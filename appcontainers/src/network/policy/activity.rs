@@ -10,7 +10,7 @@ use super::{
     NetworkPolicy,
     change::PolicyError,
     grant::{Addresses, Grant, grants},
-    rule::{Egress, Peer},
+    rule::Peer,
 };
 use crate::{
     ContainerName, Paths,
@@ -35,6 +35,11 @@ impl Peer {
 /// Whether a container is on the network.
 pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
     mark(paths, name).exists()
+}
+
+/// The host's end of the interface of a container that is on the network.
+pub(crate) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<String> {
+    fs::read_to_string(mark(paths, name)).ok()
 }
 
 /// Puts a container that starts on the network. Takes the host's lock.
@@ -84,7 +89,7 @@ fn take_off(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
 /// that leave the host unless an interface has `route_localnet` (ip-sysctl). Nothing if it publishes nothing, or does not run.
 pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let Ok(host_interface) = fs::read_to_string(mark(paths, name)) else { return Ok(()) };
+    let Some(host_interface) = host_interface(paths, name) else { return Ok(()) };
     if NetworkPolicy::load(paths, name)?.publish.is_empty() {
         return Ok(());
     }
@@ -100,10 +105,7 @@ pub(in crate::network) fn all_elements(paths: &Paths, reservations: &Reservation
         all.iter().map(|one| (Peer::of(one), settings.addresses(one.ip))).collect();
     let mut elements = BTreeSet::new();
     for peer in addresses.keys() {
-        let policy = NetworkPolicy::load(paths, &peer.name).unwrap_or_else(|error| {
-            tracing::warn!(name = %peer.name, error = %chain(&error), "a container's rules can't be read: it reaches nothing");
-            NetworkPolicy { egress: Egress::None, ..NetworkPolicy::default() }
-        });
+        let policy = NetworkPolicy::load_or_none(paths, &peer.name);
         for grant in grants(peer, &policy, is_active(paths, &peer.name)) {
             elements.extend(grant.elements(&|peer| addresses.get(peer).copied()));
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Allow, Egress, Link, Peer, Publication};
 use crate::{
     ContainerName, Hostname, Paths,
+    error::chain,
     state::{Durability, StateError, Versioned, read, write},
 };
 
@@ -43,6 +44,14 @@ impl NetworkPolicy {
     /// The rules of a container; none if it has no file.
     pub fn load(paths: &Paths, name: &ContainerName) -> Result<Self, StateError> {
         Ok(read(&path(paths, name))?.unwrap_or_default())
+    }
+
+    /// The rules of one container among many: where they can't be read, that is said, and it reaches nothing and is not reached.
+    pub(crate) fn load_or_none(paths: &Paths, name: &ContainerName) -> Self {
+        Self::load(paths, name).unwrap_or_else(|error| {
+            tracing::warn!(%name, error = %chain(&error), "a container's rules can't be read: it reaches nothing");
+            Self { egress: Egress::None, ..Self::default() }
+        })
     }
 
     /// Whether a container has a file of rules.

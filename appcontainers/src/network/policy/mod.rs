@@ -15,15 +15,20 @@ mod change;
 mod file;
 mod grant;
 mod hosts;
+mod look;
 mod rule;
+mod view;
 
 pub(super) use activity::all_elements;
+pub(crate) use activity::host_interface;
 pub use activity::{activate, admit_loopback, deactivate, is_active};
 pub use change::{PolicyChange, PolicyError};
 pub use file::NetworkPolicy;
 pub use grant::Addresses;
 pub(crate) use hosts::{compose as compose_hosts, rebase as rebase_hosts};
+pub(crate) use look::{all_counted_rules, all_rules, counted_rules_of};
 pub use rule::{
     Allow, Client, Egress, InvalidPort, InvalidRange, Link, MOST_PUBLISHED_PORTS, Peer, Port, PortRange, Protocol,
     Publication,
 };
+pub use view::{CountedRule, Rule, RuleKind};

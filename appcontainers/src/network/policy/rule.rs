@@ -258,7 +258,16 @@ impl Publication {
 
     /// The host's side as it is typed.
     pub fn host_side(&self) -> String {
-        let first = self.host_port.get();
+        self.row(self.host_port)
+    }
+
+    /// The container's side as it is typed.
+    pub fn inside(&self) -> String {
+        self.row(self.port)
+    }
+
+    fn row(&self, first: NonZeroU16) -> String {
+        let first = first.get();
         let last = first + (self.count.get() - 1);
         let row = if first == last { first.to_string() } else { format!("{first}-{last}") };
         match self.protocol {
@@ -285,6 +294,19 @@ impl Egress {
     /// Whether nothing is held back.
     pub fn is_all(&self) -> bool {
         *self == Egress::All
+    }
+}
+
+impl fmt::Display for Egress {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Egress::All => f.write_str("all"),
+            Egress::None => f.write_str("none"),
+            Egress::Only(networks) => {
+                f.write_str(&networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
     }
 }
 
