@@ -74,9 +74,9 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     if mode == StartMode::Full {
         policy::admit_loopback(&paths, name)?;
     }
-    if mode == StartMode::Full
+    if let Some(interface) = &start.record.host_interface
         && let Some(address) = settings.addresses(reservation.ip).v6
-        && let Err(error) = network::settle_interface(init.as_raw_nonzero().get(), address)
+        && let Err(error) = network::settle_interface(init.as_raw_nonzero().get(), interface, address, reservation.mac)
     {
         // It is usable a second later then.
         tracing::warn!(%error, "cannot settle the container's IPv6 address");

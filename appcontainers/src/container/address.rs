@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::Container;
 use crate::{
     Error, event, gateway,
-    network::{Addresses, ReservationError, ReservationStore, find, move_interface, policy::PolicyChange},
+    network::{Addresses, MacAddress, ReservationError, ReservationStore, find, move_interface, policy::PolicyChange},
     runtime::{self, RuntimeError, StartRecord, Status},
     state::HostLock,
 };
@@ -24,7 +24,8 @@ impl Container {
         {
             let host = HostLock::acquire(&self.paths)?;
             let (settings, reservation) = find(&self.paths, &self.name)?;
-            let before = reservation.ok_or_else(unknown)?.ip;
+            let reservation = reservation.ok_or_else(unknown)?;
+            let before = reservation.ip;
             if before != ip {
                 ReservationStore::open(&self.paths, &host)?.readdress(&self.name, ip, durability)?;
                 let mut change = PolicyChange::begin(&self.paths, &host);
@@ -32,7 +33,7 @@ impl Container {
                 change.commit()?;
             }
             if let Some(start) = &start {
-                self.move_running(start, settings.addresses(ip))?;
+                self.move_running(start, reservation.mac, settings.addresses(ip))?;
             }
         }
         if start.is_some() {
@@ -43,9 +44,9 @@ impl Container {
         Ok(())
     }
 
-    fn move_running(&self, start: &StartRecord, addresses: Addresses) -> Result<(), Error> {
+    fn move_running(&self, start: &StartRecord, mac: MacAddress, addresses: Addresses) -> Result<(), Error> {
         let (Some(init), Some(interface)) = (start.init, &start.host_interface) else { return Ok(()) };
-        let moved = move_interface(init.pid, interface, addresses);
+        let moved = move_interface(init.pid, interface, mac, addresses);
         Ok(moved.map_err(|source| RuntimeError::Interface { name: self.name.clone(), source })?)
     }
 

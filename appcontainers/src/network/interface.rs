@@ -1,7 +1,7 @@
 //! The interface of a container that runs: its addresses inside, and the host's routes to them.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     net::{IpAddr, Ipv6Addr},
     os::fd::AsFd,
@@ -15,8 +15,8 @@ use rustix::{
 use serde::Deserialize;
 
 use super::{
-    Addresses,
-    netlink::{delete_route, settle_address},
+    Addresses, MacAddress,
+    netlink::{delete_route, name_neighbour, settle_address},
 };
 use crate::program::{IP, NSENTER, ProgramError};
 
@@ -55,22 +55,34 @@ struct Info {
     scope: String,
 }
 
-/// Makes the IPv6 address of the container with this init usable at once: nobody else is on its link.
-pub fn settle_interface(init: i32, address: Ipv6Addr) -> io::Result<()> {
+/// Makes the IPv6 address of the container with this init usable at once. Nobody else is on its link, so nobody need be asked whether
+/// the address is free, which MAC it has, or who answers for the gateway (`proxy_delay`, ip-sysctl): that takes up to three seconds.
+pub fn settle_interface(init: i32, host_end: &str, address: Ipv6Addr, mac: MacAddress) -> io::Result<()> {
+    fs::write(format!("/proc/sys/net/ipv6/neigh/{host_end}/proxy_delay"), "0\n")?;
+    name_neighbour(index_of(host_end)?, address, mac)?;
     let namespace = File::open(format!("/proc/{init}/ns/net"))?;
     let settle = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        settle_address(name_to_index(&socket, INSIDE)?, address)
+        settle_address(index_of(INSIDE)?, address)
     };
     // A thread of its own: this one stays where it is.
     let thread = thread::Builder::new().spawn(settle)?;
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the container's network panicked")))
 }
 
+fn index_of(interface: &str) -> io::Result<u32> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    Ok(name_to_index(&socket, interface)?)
+}
+
 /// Gives the interface of the container with this init these addresses and no others, and the host routes to them through
 /// its end of the pair.
-pub(crate) fn move_interface(init: i32, host_end: &str, addresses: Addresses) -> Result<(), InterfaceError> {
+pub(crate) fn move_interface(
+    init: i32,
+    host_end: &str,
+    mac: MacAddress,
+    addresses: Addresses,
+) -> Result<(), InterfaceError> {
     let init = init.to_string();
     let inside = |words: &[&str], input: &str| {
         // The host's program, in nothing of the container's but its network.
@@ -87,6 +99,7 @@ pub(crate) fn move_interface(init: i32, host_end: &str, addresses: Addresses) ->
         // Before the old one goes: with its last address an interface loses its routes.
         script += &format!("address replace {address}/{length} dev {INSIDE}{nodad}\n");
         routes += &format!("route replace {address}/{length} dev {host_end}\n");
+        routes += &format!("neigh replace {address} lladdr {mac} dev {host_end} nud permanent\n");
     }
     for Info { local, .. } in old {
         script += &format!("address delete {local} dev {INSIDE}\n");

@@ -15,9 +15,12 @@ use rustix::{
     },
 };
 
+use super::MacAddress;
+
 // linux/netlink.h
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const HEADER_BYTES: usize = 16;
@@ -27,12 +30,17 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETROUTE: u16 = 26;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTN_LOCAL: u8 = 2;
+// linux/neighbour.h
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_PERMANENT: u16 = 0x80;
 // linux/if_addr.h
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
@@ -82,6 +90,12 @@ pub(super) fn settle_address(interface: u32, address: Ipv6Addr) -> io::Result<()
         ask(NETLINK_ROUTE, &address_message(kind, flags, interface, address))?;
     }
     Ok(())
+}
+
+/// Says which MAC an IPv6 address at an interface has, so that nobody need ask: an interface that has just come up asks nothing
+/// for a second or two, until its own address is settled.
+pub(super) fn name_neighbour(interface: u32, address: Ipv6Addr, mac: MacAddress) -> io::Result<()> {
+    Ok(ask(NETLINK_ROUTE, &neighbour_message(interface, address, mac))?)
 }
 
 /// Whether there is an nftables table of this name in the family inet.
@@ -142,6 +156,17 @@ fn address_message(kind: u16, flags: u16, interface: u32, address: Ipv6Addr) -> 
     body.extend_from_slice(&interface.to_ne_bytes());
     push_attribute(&mut body, IFA_LOCAL, &address.octets());
     message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, &body)
+}
+
+fn neighbour_message(interface: u32, address: Ipv6Addr, mac: MacAddress) -> Vec<u8> {
+    // struct ndmsg: family, padding, interface, state, flags, type.
+    let mut body = vec![AF_INET6, 0, 0, 0];
+    body.extend_from_slice(&interface.to_ne_bytes());
+    body.extend_from_slice(&NUD_PERMANENT.to_ne_bytes());
+    body.extend_from_slice(&[0, 0]);
+    push_attribute(&mut body, NDA_DST, &address.octets());
+    push_attribute(&mut body, NDA_LLADDR, mac.as_bytes());
+    message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
 }
 
 fn get_table_message(name: &str) -> Vec<u8> {

@@ -74,9 +74,10 @@ pub(super) fn grants(owner: &Peer, policy: &NetworkPolicy, is_active: bool) -> B
 /// Whether another rule already allows all of this one's network: the kernel takes no element that lies within another.
 fn is_within_another(allow: &Allow, policy: &NetworkPolicy) -> bool {
     let Client::Network(inner) = &allow.from else { return false };
-    policy.allow.iter().any(|other| match &other.from {
-        Client::Network(outer) => other.port == allow.port && is_within(inner, outer),
-        Client::Container(_) => false,
+    // Each network around it, not each rule: there may be thousands of those.
+    (0..inner.prefix()).any(|prefix| {
+        let outer = IpNetwork::new(inner.ip(), prefix).and_then(|around| IpNetwork::new(around.network(), prefix));
+        outer.is_ok_and(|outer| policy.allow.contains(&Allow { from: Client::Network(outer), port: allow.port }))
     })
 }
 
