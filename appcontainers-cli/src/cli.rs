@@ -164,6 +164,8 @@ mod tests {
             "appc start web",
             "appc stop --timeout 3",
             "appc restart web --timeout 0",
+            "appc reboot",
+            "appc reboot web --fresh --time 0",
             "appc rm web",
             "appc rm -f web",
             "appc rename web",

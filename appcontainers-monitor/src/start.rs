@@ -38,7 +38,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let log = LogWriter::open(&paths.container_log(name))?;
     let processes = ProcessJournal::begin(&paths.container(name))?;
     let directory = paths.container_run(name);
-    let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    let mode = arguments.mode;
     let mut ports = HeldPorts::default();
     if mode == StartMode::Full {
         HostNetwork::ensure(&paths)?;
@@ -60,7 +60,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let listener = listen(&directory)?;
     let publisher = match mode {
         StartMode::Full => publisher(&directory, name),
-        StartMode::Files => None,
+        StartMode::Files | StartMode::Renewal => None,
     };
     let is_beside = mode == StartMode::Full && container.init == Init::System;
     // One that ends at once may do so before liblxc has said that it runs.

@@ -32,6 +32,7 @@ mod provision;
 mod ps;
 mod publish;
 mod put;
+mod reboot;
 mod rename;
 mod restart;
 mod rm;
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Start(start::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Reboot(reboot::Args),
     Autostart(autostart::Args),
     Set(set::Args),
     Allow(allow::Args),
@@ -164,6 +166,7 @@ impl Command {
             Command::Start(args) => args.execute(context),
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
+            Command::Reboot(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
             Command::Allow(args) => args.execute(context),

@@ -15,6 +15,7 @@ mod logs;
 mod monitor;
 mod network;
 mod processes;
+mod reboot;
 mod rename;
 mod run;
 mod save;
@@ -142,6 +143,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     if runtime::status(paths, lock.name())? == Status::Busy {
         monitor::end(paths, lock)?;
     }
+    runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
     Ok(())
 }
