@@ -52,6 +52,7 @@ mod unlink;
 mod unpublish;
 mod values;
 mod wait;
+mod wait_port;
 mod zmq_key;
 mod zmq_proxy;
 
@@ -88,6 +89,7 @@ pub(crate) enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Reboot(reboot::Args),
+    WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
     Allow(allow::Args),
@@ -167,6 +169,7 @@ impl Command {
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
             Command::Reboot(args) => args.execute(context),
+            Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
             Command::Allow(args) => args.execute(context),
