@@ -7,7 +7,6 @@ use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -19,9 +18,9 @@ use crate::{
     app::IMAGE,
     installation::Installation,
     missing::Missing,
-    sandbox::Sandbox,
+    sandbox::{Sandbox, host_limit},
     table::{Quantity, Row, Table},
-    timing::{median, output},
+    timing::median,
 };
 
 /// How many there are, unless this variable says otherwise.
@@ -95,7 +94,7 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> 
     hold("all that the machine has less, the kernel's part too", memory_taken, None);
 
     let reached = reach_all(&ours, count)?;
-    let limits = limits(&ours, count);
+    let limits = limits(&ours, &names, [memory_taken, memory_before]);
 
     let begin = Instant::now();
     ours.appc(&["stop", "--all"])?;
@@ -120,7 +119,10 @@ fn make_image(sandbox: &Sandbox, ours: &Installation) -> anyhow::Result<()> {
     ours.appc(&["provision", "--name", "maker"])?;
     ours.appc(&["-c", "maker", "run", "--", "sh", "-c", "echo app > /root/app"])?;
     ours.appc(&["-c", "maker", "save-image", &file, "--name", IMAGE])?;
-    ours.appc(&["rm", "maker"])?;
+    ours.appc(&["load-image", &file, "--name", "loaded"])?;
+    for name in ["maker", "loaded"] {
+        ours.appc(&["rm", name])?;
+    }
     ours.wait_cleared_up()
 }
 
@@ -153,7 +155,9 @@ fn reach_all(ours: &Installation, count: usize) -> anyhow::Result<String> {
 }
 
 /// What is limited: how much of it is taken, and for how many containers that would be enough.
-fn limits(ours: &Installation, count: usize) -> String {
+/// `memory` is what they have taken, and what there was.
+fn limits(ours: &Installation, names: &[String], memory: [f64; 2]) -> String {
+    let count = names.len();
     let number = |path: &str| fs::read_to_string(path).ok()?.split_whitespace().next()?.parse::<f64>().ok();
     let sys = |path: &str| number(&format!("/proc/sys/{path}"));
     let host = Processes::look();
@@ -161,20 +165,19 @@ fn limits(ours: &Installation, count: usize) -> String {
         fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_or(0.0, |text| text.lines().count() as f64)
     };
     let monitors_mounts = ours.processes("s-0").map_or(0.0, |one| mounts(&one.monitor.to_string()));
-    let lines = |program: &str, arguments: &[&str]| {
-        output(Command::new(program).args(arguments)).map_or(0.0, |text| text.lines().count() as f64)
+    // The kernel has one table for all namespaces, so what containers know of the host counts too.
+    let arp = |process: &str| {
+        let text = fs::read_to_string(format!("/proc/{process}/net/arp"));
+        text.map_or(0.0, |text| text.lines().skip(1).count() as f64)
     };
-    let meminfo = |name: &str| {
-        let text = fs::read_to_string("/proc/meminfo").ok()?;
-        text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok())
-    };
-    let taken = meminfo("MemTotal:").zip(meminfo("MemAvailable:")).map(|(total, left)| total - left);
+    let agents = names.iter().filter_map(|name| Some(arp(&ours.processes(name).ok()?.agent.to_string())));
+    let neighbours = arp("self") + agents.sum::<f64>();
     let keys = fs::read_to_string("/proc/key-users").unwrap_or_default();
     let keys =
         keys.lines().filter_map(|line| line.trim().strip_prefix("0:")?.split_whitespace().nth(2)?.split_once('/'));
     let keys = keys.filter_map(|(used, most)| Some((used.parse::<f64>().ok()?, most.parse::<f64>().ok()?))).next();
     let all = [
-        ("processes and threads (kernel.pid_max)", Some(host.threads), sys("kernel/pid_max")),
+        ("processes and threads (kernel.pid_max)", Some(host.threads), host_limit("kernel/pid_max")),
         ("open files (fs.file-max)", sys("fs/file-nr"), sys("fs/file-max")),
         (
             "inotify instances of root (fs.inotify.max_user_instances)",
@@ -185,9 +188,9 @@ fn limits(ours: &Installation, count: usize) -> String {
         ("mounts of one monitor's namespace (fs.mount-max)", Some(monitors_mounts), sys("fs/mount-max")),
         ("network namespaces (user.max_net_namespaces)", Some(host.network_namespaces), sys("user/max_net_namespaces")),
         (
-            "neighbours of the host (net.ipv4.neigh.default.gc_thresh3)",
-            Some(lines("ip", &["-4", "neigh", "show"])),
-            sys("net/ipv4/neigh/default/gc_thresh3").or(Some(1024.0)),
+            "neighbours, in all namespaces (net.ipv4.neigh.default.gc_thresh3)",
+            Some(neighbours),
+            host_limit("net/ipv4/neigh/default/gc_thresh3"),
         ),
         (
             "connections tracked (net.netfilter.nf_conntrack_max)",
@@ -195,7 +198,7 @@ fn limits(ours: &Installation, count: usize) -> String {
             sys("net/netfilter/nf_conntrack_max"),
         ),
         ("keys of root (kernel.keys.root_maxkeys)", keys.map(|keys| keys.0), keys.map(|keys| keys.1)),
-        ("memory, kB", taken, meminfo("MemTotal:")),
+        ("memory that was free before, MB", Some((memory[0] / 1e6).round()), Some((memory[1] / 1e6).round())),
     ];
     let mut rows: Vec<(f64, String)> = Vec::new();
     for (what, used, most) in all {
