@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use appcontainers::{
     Paths,
     container::startup_specs,
-    network::{self, HeldPorts, HostNetwork, ReservationError, Reservations, policy},
+    network::{self, HeldPorts, HostNetwork, Link, ReservationError, Reservations, policy},
     output::LogWriter,
     process::ProcessJournal,
     record::{ContainerRecord, Init},
@@ -74,12 +74,18 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     if mode == StartMode::Full {
         policy::admit_loopback(&paths, name)?;
     }
-    if mode == StartMode::Full
-        && let Some(address) = settings.addresses(reservation.ip).v6
-        && let Err(error) = network::settle_interface(init.as_raw_nonzero().get(), address)
-    {
-        // It is usable a second later then.
-        tracing::warn!(%error, "cannot settle the container's IPv6 address");
+    if let Some(host_end) = &start.record.host_interface {
+        let link = Link {
+            init: init.as_raw_nonzero().get(),
+            host_end,
+            mac: reservation.mac,
+            addresses: settings.addresses(reservation.ip),
+            gateways: settings.addresses(settings.gateway),
+        };
+        if let Err(error) = network::settle_interface(&link) {
+            // All of it comes about by itself then, later.
+            tracing::warn!(%error, "cannot settle the container's interface");
+        }
     }
     agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });
     let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;

@@ -1,12 +1,6 @@
 //! The interface of a container that runs: its addresses inside, and the host's routes to them.
 
-use std::{
-    fs::File,
-    io,
-    net::{IpAddr, Ipv6Addr},
-    os::fd::AsFd,
-    thread,
-};
+use std::{fs::File, io, net::IpAddr, os::fd::AsFd, thread};
 
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with},
@@ -15,8 +9,8 @@ use rustix::{
 use serde::Deserialize;
 
 use super::{
-    Addresses,
-    netlink::{delete_route, settle_address},
+    Addresses, MacAddress,
+    netlink::{delete_route, mac_of, set_neighbour, settle_address},
 };
 use crate::program::{IP, NSENTER, ProgramError};
 
@@ -55,17 +49,51 @@ struct Info {
     scope: String,
 }
 
-/// Makes the IPv6 address of the container with this init usable at once: nobody else is on its link.
-pub fn settle_interface(init: i32, address: Ipv6Addr) -> io::Result<()> {
+/// The link between the host and a container that runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// The container's init.
+    pub init: i32,
+    /// The host's end of the pair.
+    pub host_end: &'a str,
+    /// The MAC of the container's end.
+    pub mac: MacAddress,
+    /// The container's.
+    pub addresses: Addresses,
+    /// The host's, for the container.
+    pub gateways: Addresses,
+}
+
+/// Tells both ends of a container's link what they would have to ask for: nobody else is on it.
+///
+/// - The IPv6 address is usable at once.
+/// - Each end knows the other's MAC for good. The kernel's tables of neighbours are for all namespaces together and hold 1,024
+///   (`net.ipv4.neigh.default.gc_thresh3`, arp(7)), which permanent entries do not count for: without this, some 500 containers that
+///   talk fill them, and others answer late or not at all.
+pub fn settle_interface(link: &Link<'_>) -> io::Result<()> {
+    let Link { init, mac, addresses, gateways, .. } = *link;
+    let outside = index_of(link.host_end)?;
+    for address in addresses.all() {
+        set_neighbour(outside, address, mac)?;
+    }
+    let hosts_mac = mac_of(outside)?;
     let namespace = File::open(format!("/proc/{init}/ns/net"))?;
     let settle = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        settle_address(name_to_index(&socket, INSIDE)?, address)
+        let inside = index_of(INSIDE)?;
+        if let Some(address) = addresses.v6 {
+            settle_address(inside, address)?;
+        }
+        gateways.all().try_for_each(|gateway| set_neighbour(inside, gateway, hosts_mac))
     };
     // A thread of its own: this one stays where it is.
     let thread = thread::Builder::new().spawn(settle)?;
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the container's network panicked")))
+}
+
+fn index_of(interface: &str) -> io::Result<u32> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    Ok(name_to_index(&socket, interface)?)
 }
 
 /// Gives the interface of the container with this init these addresses and no others, and the host routes to them through
