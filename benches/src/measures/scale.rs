@@ -168,7 +168,12 @@ fn limits(ours: &Installation, names: &[String], memory: [f64; 2]) -> String {
     // The kernel has one table for all namespaces, so what containers know of the host counts too.
     let arp = |process: &str| {
         let text = fs::read_to_string(format!("/proc/{process}/net/arp"));
-        text.map_or(0.0, |text| text.lines().skip(1).count() as f64)
+        // Flag 4 (ATF_PERM of arp(7)): those that are permanent do not count.
+        let counts = |line: &&str| {
+            let flags = line.split_whitespace().nth(2).and_then(|flags| flags.strip_prefix("0x"));
+            flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 4 == 0)
+        };
+        text.map_or(0.0, |text| text.lines().skip(1).filter(counts).count() as f64)
     };
     let agents = names.iter().filter_map(|name| Some(arp(&ours.processes(name).ok()?.agent.to_string())));
     let neighbours = arp("self") + agents.sum::<f64>();
