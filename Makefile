@@ -19,13 +19,13 @@ TEST_PACKAGES  := $(GATEWAY_PACKAGES) openssl curl iptables python3 python3-zmq 
 VM_PACKAGES    := qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs squashfs-tools binutils
 ARM64_PACKAGES := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static|qemu-user
 DEB_PACKAGES   := debhelper dpkg-dev lintian python3 mmdebstrap debian-archive-keyring
-BENCH_PACKAGES := lxc-utils|lxc podman crun|runc netavark|containernetworking-plugins iptables wrk
+BENCH_PACKAGES := lxc-utils|lxc iperf3 podman crun|runc netavark|containernetworking-plugins iptables wrk
 # Debian's LXD. Ubuntu has it as a snap alone, which is a daemon for the whole host: then there are no rows about it.
 LXD_PACKAGE     = $(shell apt-cache depends lxd 2>/dev/null | grep -q liblxc && echo lxd)
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-bench deps-vm deps-arm64 deps-deb rust build agent zmq-proxy install uninstall check fmt clippy unit doc \
-	check-msrv check-arm64 test test-vm demo deb deb-check test-deb bench fuzz clean
+	check-msrv check-arm64 test test-vm demo deb deb-check test-deb bench bench-scale fuzz clean
 
 help: ## List what there is
 	@echo 'usage: make TARGET'
@@ -196,7 +196,10 @@ test-deb: deb ## Install, use, upgrade, remove and purge the packages in chroots
 # The package lxc may set up a bridge lxcbr0 on this host; lxd sets up none before `lxd init`.
 bench: deps deps-bench build ## This project beside its peers; needs root, and 15 GB in /var/tmp. MEASURES='start images': only these
 	$(CARGO) build --locked --release -p appcontainers-benches
-	$(SUDO) env APPC_BIN_DIR=$(BIN) $(BIN)/appcontainers-benches $(MEASURES)
+	$(SUDO) env APPC_BIN_DIR=$(BIN) APPC_BENCH_CONTAINERS=$(APPC_BENCH_CONTAINERS) $(BIN)/appcontainers-benches $(MEASURES)
+
+bench-scale: ## A thousand containers at once: starts, memory, stops, limits; needs root, 8 GB of memory. APPC_BENCH_CONTAINERS: other than 1000
+	$(MAKE) bench MEASURES=scale
 
 SECONDS_EACH ?= 60
 fuzz: deps rust ## Fuzz all that parses what comes from outside: SECONDS_EACH=60

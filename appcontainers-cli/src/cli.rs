@@ -93,6 +93,7 @@ Exit codes:
   N      of 'run', 'exec', 'shell', 'spawn', 'wait', 'attach': the command's own code;
          128+N where signal N ended it;
          127 command not found, 126 not executable, 125 appc itself failed
+  124    of 'wait-port': not ready in time
 
 Results go to standard output; notes, progress and errors go to standard error.
 'appc COMMAND --help' has examples for each command.";
@@ -164,6 +165,10 @@ mod tests {
             "appc start web",
             "appc stop --timeout 3",
             "appc restart web --timeout 0",
+            "appc reboot",
+            "appc wait-port web:80",
+            "appc -c web wait-port 8080 --http /health --timeout 5",
+            "appc reboot web --fresh --time 0",
             "appc rm web",
             "appc rm -f web",
             "appc rename web",
@@ -230,6 +235,9 @@ mod tests {
             ("appc stop --timeout soon", ErrorKind::ValueValidation),
             ("appc network", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("appc network top -n 0", ErrorKind::ValueValidation),
+            ("appc wait-port web", ErrorKind::ValueValidation),
+            ("appc wait-port web:53/udp", ErrorKind::ValueValidation),
+            ("appc wait-port web:80 --http health", ErrorKind::ValueValidation),
             ("appc top --sort size", ErrorKind::InvalidValue),
             ("appc top --interval 0", ErrorKind::ValueValidation),
             ("appc events --since yesterday", ErrorKind::ValueValidation),

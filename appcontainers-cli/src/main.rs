@@ -45,7 +45,7 @@ fn starts_a_container(arguments: impl Iterator<Item = std::ffi::OsString>) -> bo
     let words: Vec<_> = arguments.take_while(|word| word != "--").take(8).collect();
     let has = |wanted: &str| words.iter().any(|word| word == wanted);
     let has_image = words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--image"));
-    has("start") || has("restart") || (has("run") && has_image)
+    has("start") || has("restart") || has("reboot") || (has("run") && has_image)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use appcontainers::{ContainerName, Paths};
+use appcontainers::{ContainerName, Paths, runtime::StartMode};
 
-const USAGE: &str = "usage: appc-monitor run [--files] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
+const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
 /// What a monitor is started for.
@@ -23,8 +23,8 @@ pub enum Arguments {
 pub struct RunArguments {
     /// Its name.
     pub name: ContainerName,
-    /// For an operation on files, without network.
-    pub files: bool,
+    /// What for.
+    pub mode: StartMode,
     /// Run the startup commands.
     pub startup: bool,
 }
@@ -53,16 +53,17 @@ impl Arguments {
     }
 
     fn parse_run(words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
-        let (mut files, mut startup, mut name) = (false, false, None);
+        let (mut mode, mut startup, mut name) = (StartMode::Full, false, None);
         for word in words {
             match word.to_str() {
-                Some("--files") => files = true,
+                Some("--files") => mode = StartMode::Files,
+                Some("--renewal") => mode = StartMode::Renewal,
                 Some("--startup") => startup = true,
                 Some(text) if name.is_none() => name = Some(text.parse().map_err(|_| USAGE)?),
                 _ => return Err(USAGE),
             }
         }
-        Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, files, startup }))
+        Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, mode, startup }))
     }
 
     fn parse_adopt(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
@@ -99,7 +100,7 @@ mod tests {
         let name: ContainerName = "web".parse().unwrap();
         assert_eq!(
             parse(&["run", "--startup", "web"]),
-            Ok(Arguments::Run(RunArguments { name: name.clone(), files: false, startup: true }))
+            Ok(Arguments::Run(RunArguments { name: name.clone(), mode: StartMode::Full, startup: true }))
         );
         assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
         assert_eq!(

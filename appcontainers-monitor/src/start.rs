@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use appcontainers::{
     Paths,
     container::startup_specs,
-    network::{self, HeldPorts, HostNetwork, ReservationError, Reservations, policy},
+    network::{self, HeldPorts, HostNetwork, Link, ReservationError, Reservations, policy},
     output::LogWriter,
     process::ProcessJournal,
     record::{ContainerRecord, Init},
@@ -38,7 +38,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let log = LogWriter::open(&paths.container_log(name))?;
     let processes = ProcessJournal::begin(&paths.container(name))?;
     let directory = paths.container_run(name);
-    let mode = if arguments.files { StartMode::Files } else { StartMode::Full };
+    let mode = arguments.mode;
     let mut ports = HeldPorts::default();
     if mode == StartMode::Full {
         HostNetwork::ensure(&paths)?;
@@ -60,7 +60,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let listener = listen(&directory)?;
     let publisher = match mode {
         StartMode::Full => publisher(&directory, name),
-        StartMode::Files => None,
+        StartMode::Files | StartMode::Renewal => None,
     };
     let is_beside = mode == StartMode::Full && container.init == Init::System;
     // One that ends at once may do so before liblxc has said that it runs.
@@ -74,12 +74,18 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     if mode == StartMode::Full {
         policy::admit_loopback(&paths, name)?;
     }
-    if let Some(interface) = &start.record.host_interface
-        && let Some(address) = settings.addresses(reservation.ip).v6
-        && let Err(error) = network::settle_interface(init.as_raw_nonzero().get(), interface, address, reservation.mac)
-    {
-        // It is usable a second later then.
-        tracing::warn!(%error, "cannot settle the container's IPv6 address");
+    if let Some(host_end) = &start.record.host_interface {
+        let link = Link {
+            init: init.as_raw_nonzero().get(),
+            host_end,
+            mac: reservation.mac,
+            addresses: settings.addresses(reservation.ip),
+            gateways: settings.addresses(settings.gateway),
+        };
+        if let Err(error) = network::settle_interface(&link) {
+            // All of it comes about by itself then, later.
+            tracing::warn!(%error, "cannot settle the container's interface");
+        }
     }
     agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });
     let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;

@@ -1,11 +1,12 @@
 //! What can go wrong, over all of the library.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddrV4, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use appcontainers_wire::SpawnFailure;
 
 use crate::{
     ContainerName, ImageName,
+    container::PortFailure,
     process::{ConnectionError, RunError},
     runtime::RuntimeError,
 };
@@ -58,6 +59,35 @@ pub enum Error {
         /// What the kernel said.
         #[source]
         source: io::Error,
+    },
+    /// A port of a container that does not run.
+    #[error("container {name} is not running, so its port {port} can't become ready; start it: appc start {name}")]
+    PortOfStopped {
+        /// The container.
+        name: ContainerName,
+        /// The port.
+        port: NonZeroU16,
+    },
+    /// A container has ended before its port was ready.
+    #[error("container {name} has stopped before its port {port} was ready; `appc -c {name} logs` may say why")]
+    EndedBeforePort {
+        /// The container.
+        name: ContainerName,
+        /// The port.
+        port: NonZeroU16,
+    },
+    /// A port was not ready in time.
+    #[error("container {name} was not ready at {address} within {} s", waited.as_secs())]
+    PortNotReady {
+        /// The container.
+        name: ContainerName,
+        /// Its address, and the port.
+        address: SocketAddrV4,
+        /// How long it was waited for that.
+        waited: Duration,
+        /// What the last try found.
+        #[source]
+        source: PortFailure,
     },
     /// A container's journal of processes.
     #[error(transparent)]

@@ -44,8 +44,9 @@ pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
 };
 pub use container::{
-    ArchiveSource, AttachStreams, Container, ContainerDetails, FetchDestination, FetchOptions, LogPiece, LogQuery,
-    Logs, PutOptions, PutSource, SaveOptions, Saved, SpawnOptions, TailOptions,
+    ArchiveSource, AttachStreams, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
+    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, SpawnOptions,
+    TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ContainerName, Hostname, Paths,
     image::{BaseReference, Digest, ImageConfig},
+    skeleton::Phase,
     state::{Durability, StateError, Versioned, read, write},
 };
 
@@ -59,6 +60,9 @@ pub struct ContainerRecord {
     pub layers: Vec<Digest>,
     /// Its writable layer.
     pub overlay: OverlayKind,
+    /// How it was made, and so which files of the skeleton its writable layer began with; see [`ContainerRecord::phase`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
     /// An ephemeral container's boot of the host: it is gone in the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
@@ -85,6 +89,12 @@ impl ContainerRecord {
     /// The record of a container, or `None` if there is no such container.
     pub fn load(paths: &Paths, name: &ContainerName) -> Result<Option<Self>, StateError> {
         read(&Self::path(paths, name))
+    }
+
+    /// How it was made. Of a container whose record does not say so, its image does.
+    pub fn phase(&self) -> Phase {
+        let by_image = if self.image == self.base { Phase::Provision } else { Phase::Load };
+        self.phase.unwrap_or(by_image)
     }
 
     /// Where the record of a container is.

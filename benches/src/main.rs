@@ -5,11 +5,13 @@
 //! mount and pid namespaces of its own, with directories of its own.
 //!
 //! ```text
-//! appcontainers-benches [start|size|images|squashfs|provision|memory|output|gateway]...    all of them unless some are named
+//! appcontainers-benches [start|size|images|squashfs|provision|memory|output|gateway|network]...    all unless some are named
+//! appcontainers-benches scale    too long for all of them
 //! ```
 
 mod about;
 mod app;
+mod bare;
 mod chain;
 mod comparison;
 mod debian;
@@ -19,6 +21,7 @@ mod lxc_execute;
 mod lxd;
 mod measures;
 mod missing;
+mod ping_pong;
 mod podman;
 mod room;
 mod sandbox;
@@ -31,19 +34,24 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 
 fn main() -> anyhow::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).collect();
-    if let Some((chain::ARGUMENT, end)) = named.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return chain::run_end(end);
+    match named.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some((chain::ARGUMENT, end)) => return chain::run_end(end),
+        Some((ping_pong::ARGUMENT, end)) => return ping_pong::run_end(end),
+        _ => {}
     }
-    if let Some(unknown) = named.iter().find(|name| !measures::ALL.iter().any(|(known, _)| known == name)) {
-        bail!("no measure {unknown:?}; there are: {}", measures::ALL.map(|(name, _)| name).join(", "));
+    let known: Vec<_> = measures::ALL.iter().chain(&measures::LONG).collect();
+    if let Some(unknown) = named.iter().find(|name| !known.iter().any(|(known, _)| known == name)) {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        bail!("no measure {unknown:?}; there are: {}", names.join(", "));
     }
     let Some(sandbox) = Sandbox::current()? else { return sandbox::enter(&named) };
 
     println!("{}", about::machine(&sandbox));
     let mut missing = Missing::default();
     let mut table = Table::begin();
-    for (name, measure) in measures::ALL {
-        if named.is_empty() || named.iter().any(|wanted| wanted == name) {
+    for (name, measure) in known {
+        let is_long = measures::LONG.iter().any(|(long, _)| long == name);
+        if named.iter().any(|wanted| wanted == name) || (named.is_empty() && !is_long) {
             measure(&sandbox, &mut table, &mut missing)?;
         }
     }

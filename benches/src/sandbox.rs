@@ -17,6 +17,10 @@ use crate::{debian, host_state::HostState};
 const BASE_VARIABLE: &str = "APPC_BENCH_DIRECTORY";
 const RUN_VARIABLE: &str = "APPC_BENCH_RUN";
 
+/// Limits that have other values in the sandbox than on the host, each with its file below `/proc/sys`.
+const HOST_LIMITS: [(&str, &str); 2] =
+    [("kernel/pid_max", "APPC_BENCH_PID_MAX"), ("net/ipv4/neigh/default/gc_thresh3", "APPC_BENCH_NEIGHBOURS")];
+
 /// Names the directory of the built programs.
 const PROGRAMS_VARIABLE: &str = "APPC_BIN_DIR";
 
@@ -49,6 +53,12 @@ impl Sandbox {
     }
 }
 
+/// The host's own value of a limit that the sandbox hides.
+pub(crate) fn host_limit(name: &str) -> Option<f64> {
+    let (_, variable) = HOST_LIMITS.into_iter().find(|(known, _)| *known == name)?;
+    env::var(variable).ok()?.trim().parse().ok()
+}
+
 /// Makes a directory that a container's root, a stranger, can pass through.
 pub(crate) fn make_passable(path: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(path)
@@ -77,6 +87,11 @@ pub(crate) fn enter(arguments: &[String]) -> anyhow::Result<()> {
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation=private", "--", "sh"]);
     command.arg(&script).arg(env::current_exe()?).args(arguments);
     command.env(BASE_VARIABLE, base.path()).env(RUN_VARIABLE, run.path());
+    for (name, variable) in HOST_LIMITS {
+        if let Ok(limit) = fs::read_to_string(Path::new("/proc/sys").join(name)) {
+            command.env(variable, limit);
+        }
+    }
     let status = command.status().context("cannot run unshare")?;
     drop(before);
     if !status.success() {

@@ -21,7 +21,7 @@ pub(crate) struct Row<'a> {
     pub(crate) beside: &'a str,
     /// Its median.
     pub(crate) theirs: Quantity,
-    /// The largest ratio that is aimed at; none for a row that only informs.
+    /// The largest ratio that is aimed at, of rates the smallest; none for a row that only informs.
     pub(crate) target: Option<f64>,
 }
 
@@ -32,6 +32,8 @@ pub(crate) enum Quantity {
     Time(Duration),
     /// Memory or a file.
     Bytes(f64),
+    /// Bytes a second: the more, the better.
+    Rate(f64),
 }
 
 impl Table {
@@ -52,8 +54,10 @@ impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ratio = self.ours.number() / self.theirs.number();
         let (target, verdict) = match self.target {
-            Some(target) if ratio <= target => (format!("≤ {target:.2}"), "met"),
-            Some(target) => (format!("≤ {target:.2}"), "MISSED"),
+            Some(target) if matches!(self.ours, Quantity::Rate(_)) => {
+                (format!("≥ {target:.2}"), verdict(ratio >= target))
+            }
+            Some(target) => (format!("≤ {target:.2}"), verdict(ratio <= target)),
             None => (String::new(), ""),
         };
         let Self { what, ours, beside, theirs, .. } = self;
@@ -61,11 +65,15 @@ impl fmt::Display for Row<'_> {
     }
 }
 
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
+}
+
 impl Quantity {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            Self::Bytes(bytes) => bytes,
+            Self::Bytes(number) | Self::Rate(number) => number,
         }
     }
 }
@@ -73,7 +81,9 @@ impl Quantity {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Time(time) if *time < Duration::from_millis(1) => write!(f, "{:.1} µs", time.as_secs_f64() * 1e6),
             Self::Time(time) => write!(f, "{:.1} ms", time.as_secs_f64() * 1e3),
+            Self::Rate(bytes) => write!(f, "{:.2} GB/s", bytes / 1e9),
             Self::Bytes(bytes) => write!(f, "{:.2} MB", bytes / 1e6),
         }
     }
@@ -90,5 +100,9 @@ mod tests {
         assert_eq!(row.to_string(), "| start | 30.0 ms | peer | 60.0 ms | 0.500 | ≤ 0.80 | met |");
         let row = Row { ours: time(50), ..row };
         assert!(row.to_string().ends_with("| 0.833 | ≤ 0.80 | MISSED |"));
+        let row = Row { ours: Quantity::Rate(2e9), theirs: Quantity::Rate(1.6e9), target: Some(0.9), ..row };
+        assert_eq!(row.to_string(), "| start | 2.00 GB/s | peer | 1.60 GB/s | 1.250 | ≥ 0.90 | met |");
+        let row = Row { ours: time(0), theirs: Quantity::Time(Duration::from_nanos(25_400)), ..row };
+        assert!(row.to_string().contains("| 25.4 µs |"));
     }
 }

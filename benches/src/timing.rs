@@ -1,6 +1,7 @@
 //! Taking times: each side in turn, medians in the end.
 
 use std::{
+    cmp::Ordering,
     fs::File,
     io::{Read as _, Seek as _},
     process::{Command, Stdio},
@@ -26,9 +27,10 @@ pub(crate) fn in_turns(rounds: usize, contenders: &mut [Contender<'_>]) -> anyho
     Ok(times.into_iter().map(median).collect())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+/// The one in the middle.
+pub(crate) fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// From fork to exit, as the user's shell sees it.

@@ -130,3 +130,29 @@ fn what_cannot_be_marked_is_refused() {
         host.appc(["stop", "web", "--all"]).fails(2);
     });
 }
+
+#[test]
+fn many_that_are_stopped_and_started_at_once_are_off_the_network_and_on_it_again() {
+    in_sandbox(|host| {
+        let names: Vec<_> = (0..12).map(|number| format!("c{number}")).collect();
+        for name in &names {
+            host.appc(["provision", "--name", name, "--autostart"]).succeeds();
+        }
+        let addresses: Vec<_> =
+            names.iter().map(|name| host.inspect(name)["ip"].as_str().unwrap().to_owned()).collect();
+        let in_table = || {
+            let table = host.sh("nft list ruleset").succeeds();
+            let words: Vec<_> = table.split([' ', ',', '\t', '\n']).collect();
+            addresses.iter().filter(|address| words.contains(&address.as_str())).count()
+        };
+        for _ in 0..2 {
+            host.appc(["start", "--autostart"]).succeeds();
+            assert_eq!(in_table(), names.len());
+            host.appc(["stop", "--all", "--timeout", "0"]).succeeds();
+            assert!(names.iter().all(|name| host.status(name) == "stopped"));
+            eventually("they are off the network", || (in_table() == 0).then_some(()));
+            let leaving = fs::read_dir(host.paths().run().join("leaving")).unwrap();
+            assert_eq!(leaving.count(), 0);
+        }
+    });
+}

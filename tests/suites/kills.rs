@@ -458,6 +458,46 @@ fn killed_while_it_renames_a_container() {
 }
 
 #[test]
+fn killed_while_it_reboots_a_container_afresh() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["setup"]).succeeds();
+        let skeleton = host.paths().skeletons().join("user/provision/etc/who.tera");
+        fs::create_dir_all(skeleton.parent().unwrap()).unwrap();
+        fs::write(skeleton, "{{ reservation.name }}").unwrap();
+        host.provision("web");
+        let ip = host.inspect("web")["ip"].clone();
+        let (mut old, mut fresh) = (0, 0);
+        kill_at_each_step(
+            host,
+            1,
+            &["reboot", "web", "--fresh", "--time", "0"],
+            |_| {
+                let _ = host.appc(["start", "web"]);
+                host.sh_in("web", "for n in 1 2 3; do echo mine > /root/$n; done; rm -f /root/.gone /etc/passwd")
+                    .succeeds();
+            },
+            |_, done| {
+                eventually("the start is over", || (host.status("web") != "busy").then_some(()));
+                clear_up(host);
+                assert_eq!(host.inspect("web")["ip"], ip);
+                // All that was written, or nothing of it.
+                let said = host.sh_in("web", "cat /etc/who; echo; cat /root/* | wc -l; ls /etc/passwd | wc -l").text();
+                match said.lines().collect::<Vec<_>>()[..] {
+                    ["web", "3", "0"] => old += usize::from(done.code == 137),
+                    ["web", "0", "1"] => fresh += 1,
+                    _ => panic!("{said}"),
+                }
+                let overlay = fs::read_dir(host.paths().raw_overlays().join("web")).unwrap();
+                let mut names: Vec<_> = overlay.map(|entry| entry.unwrap().file_name()).collect();
+                names.sort();
+                assert_eq!(names, ["upper", "work"]);
+            },
+        );
+        assert!(old > 0 && fresh > 0, "old {old}, fresh {fresh}");
+    });
+}
+
+#[test]
 fn killed_while_it_collects_garbage() {
     in_sandbox_for(LONG, |host| {
         shop(host);

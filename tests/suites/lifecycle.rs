@@ -109,6 +109,103 @@ fn an_ephemeral_container_outlives_a_restart_and_no_stop() {
     });
 }
 
+/// A file that every container made by `phase` (`provision`, `load`) gets.
+fn skeleton(host: &Host, phase: &str, template: &str) {
+    let path = host.paths().skeletons().join(format!("user/{phase}/etc/greeting.tera"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, template).unwrap();
+}
+
+#[test]
+fn a_fresh_reboot_drops_what_was_written_and_keeps_all_else() {
+    in_sandbox(|host| {
+        image(host);
+        skeleton(host, "provision", "provisioned at {{ reservation.ip }}");
+        skeleton(host, "load", "loaded at {{ reservation.ip }}");
+        host.provision("web");
+        host.appc(["load-image", "app.aimg", "--name", "kept"]).succeeds();
+        host.ephemeral("guest");
+        for (name, word, of_image) in
+            [("web", "provisioned", ""), ("kept", "loaded", "file"), ("guest", "loaded", "file")]
+        {
+            host.add_startup_command(name, "echo started > /run/started");
+            let changes = host.json(["-c", name, "diff"]);
+            host.appc(["start", name]).succeeds();
+            let before = host.inspect(name);
+            host.sh_in(name, "echo mine > /root/mine; rm -f /root/file; echo x > /etc/greeting; rm /etc/passwd")
+                .succeeds();
+            for _ in 0..2 {
+                host.appc(["reboot", name, "--fresh"]).succeeds();
+                assert_eq!(host.inspect(name), before);
+                assert_eq!(host.json(["-c", name, "diff"]), changes, "{name}");
+                assert_eq!(host.sh_in(name, "ls -A /root").succeeds(), of_image, "{name}");
+                let greeting = format!("{word} at {}", before["ip"].as_str().unwrap());
+                assert_eq!(host.in_container(name, ["cat", "/etc/greeting"]).succeeds(), greeting);
+                host.in_container(name, ["test", "-s", "/etc/passwd"]).succeeds();
+                let (ip, mac) = seen_inside(host, name);
+                assert_eq!((json!(ip), json!(mac)), (before["ip"].clone(), before["mac"].clone()));
+                eventually("its startup command has run", || {
+                    (host.in_container(name, ["cat", "/run/started"]).text() == "started").then_some(())
+                });
+            }
+            // What is written now stays where nobody asks for less.
+            host.sh_in(name, "echo new > /root/new").succeeds();
+            host.appc(["reboot", name]).succeeds();
+            assert_eq!(host.in_container(name, ["cat", "/root/new"]).succeeds(), "new");
+            let overlay = host.paths().root().join("overlays").join(before["overlay"].as_str().unwrap()).join(name);
+            let mut left = entries(&overlay);
+            left.sort();
+            assert_eq!(left, ["upper", "work"]);
+        }
+        let events = host.appc(["-c", "web", "--json", "events"]).succeeds();
+        assert_eq!(events.matches(r#""kind":"renew""#).count(), 2, "{events}");
+        // An ephemeral container goes with its stop, as ever.
+        host.appc(["stop", "guest"]).succeeds();
+        assert_eq!(host.containers(), ["kept", "web"]);
+        // Of one that is stopped it is a start.
+        host.appc(["stop", "web"]).succeeds();
+        host.appc(["reboot", "web", "--fresh", "--time", "3"]).succeeds();
+        assert_eq!(host.status("web"), "running");
+        assert_eq!(host.sh_in("web", "ls -A /root").succeeds(), "");
+    });
+}
+
+#[test]
+fn a_fresh_reboot_that_fails_leaves_the_container_as_it_was() {
+    in_sandbox(|host| {
+        image(host);
+        host.start("web");
+        host.ephemeral("guest");
+        host.appc(["start", "guest"]).succeeds();
+        for name in ["web", "guest"] {
+            host.sh_in(name, "echo mine > /root/mine").succeeds();
+        }
+        let init = host.recorded_pid("web", "init");
+        for phase in ["provision", "load"] {
+            skeleton(host, phase, "{{ nothing.of.the.kind }}");
+        }
+        for name in ["web", "guest"] {
+            host.appc(["reboot", name, "--fresh"]).refuses(1, &["greeting"]);
+        }
+        assert_eq!(host.recorded_pid("web", "init"), init, "it was stopped for nothing");
+        // A file where the image has a directory: that is found only when the files are put there.
+        for phase in ["provision", "load"] {
+            skeleton(host, phase, "fine");
+            let path = host.paths().skeletons().join(format!("user/{phase}/etc/passwd/inside"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        for name in ["web", "guest"] {
+            host.appc(["reboot", name, "--fresh"]).refuses(1, &[name, "passwd"]);
+            assert_eq!(host.status(name), "running");
+            assert_eq!(host.in_container(name, ["cat", "/root/mine"]).succeeds(), "mine");
+        }
+        host.appc(["stop", "guest"]).succeeds();
+        assert_eq!(host.containers(), ["web"]);
+        host.appc(["reboot", "ghost", "--fresh"]).refuses(1, &["ghost"]);
+    });
+}
+
 #[test]
 fn an_ephemeral_container_that_never_ran_is_removed_by_name() {
     in_sandbox(|host| {

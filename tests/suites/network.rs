@@ -194,3 +194,22 @@ fn two_hundred_provisions_at_once_share_nothing() {
         serde_json::from_slice::<serde_json::Value>(&resources).unwrap();
     });
 }
+
+/// The kernel's tables of neighbours are for all namespaces together and hold 1,024 that are not permanent.
+#[test]
+fn both_ends_of_a_containers_link_know_each_other_for_good() {
+    in_sandbox(|host| {
+        host.start("web");
+        let details = host.inspect("web");
+        let [ip, mac] = ["ip", "mac"].map(|key| details[key].as_str().unwrap().to_owned());
+        host.run("ping", ["-c", "1", "-W", "5", &ip]).succeeds();
+        let of_host = host.sh("ip neigh show").succeeds();
+        assert!(of_host.lines().any(|line| line.starts_with(&format!("{ip} ")) && line.contains(&mac)), "{of_host}");
+        let init = host.recorded_pid("web", "init").unwrap().as_raw_nonzero().to_string();
+        let of_container = host.run("nsenter", ["--target", &init, "--net", "ip", "neigh", "show"]).succeeds();
+        for known in of_host.lines().chain(of_container.lines()) {
+            assert!(known.trim_end().ends_with("PERMANENT"), "{of_host}\n{of_container}");
+        }
+        assert!(!of_container.is_empty());
+    });
+}

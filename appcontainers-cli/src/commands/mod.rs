@@ -32,6 +32,7 @@ mod provision;
 mod ps;
 mod publish;
 mod put;
+mod reboot;
 mod rename;
 mod restart;
 mod rm;
@@ -51,6 +52,7 @@ mod unlink;
 mod unpublish;
 mod values;
 mod wait;
+mod wait_port;
 mod zmq_key;
 mod zmq_proxy;
 
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Start(start::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Reboot(reboot::Args),
+    WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
     Allow(allow::Args),
@@ -164,6 +168,8 @@ impl Command {
             Command::Start(args) => args.execute(context),
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
+            Command::Reboot(args) => args.execute(context),
+            Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
             Command::Allow(args) => args.execute(context),

@@ -1,11 +1,18 @@
 //! Values that more than one command takes, from text.
 
-use std::{convert::Infallible, ffi::OsString, num::NonZeroUsize, path::Path, str::FromStr, time::Duration};
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    num::{NonZeroU16, NonZeroUsize},
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use appcontainers::{
     ContainerName, ImageSource, Init,
     event::Since,
-    network::{Port, policy::Egress},
+    network::{Port, Protocol, policy::Egress},
 };
 use ipnetwork::Ipv4Network;
 use jiff::{SignedDuration, Timestamp};
@@ -98,6 +105,29 @@ pub(super) fn since_event(text: &str) -> Result<Since, String> {
     }
 }
 
+/// A TCP port of a container: of the one that is named, else of the one that `-c` and its like mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ContainerPort {
+    pub(super) name: Option<ContainerName>,
+    pub(super) port: NonZeroU16,
+}
+
+/// `NAME:PORT` or `PORT`.
+pub(super) fn container_port(text: &str) -> Result<ContainerPort, String> {
+    let (name, port) = text.rsplit_once(':').map_or((None, text), |(name, port)| (Some(name), port));
+    let name = name.map(str::parse).transpose().map_err(|error: appcontainers::InvalidName| error.to_string())?;
+    let port: Port = port.parse().map_err(|_| "use NAME:PORT with a port of 1 to 65535, as web:80".to_owned())?;
+    let port = match port.protocol {
+        Protocol::Tcp => port.number,
+        Protocol::Udp => {
+            return Err("UDP has no connections, so nothing tells a port that is ready from one that is silent; \
+                        wait for a TCP port, or for what the program says: appc logs -f"
+                .to_owned());
+        }
+    };
+    Ok(ContainerPort { name, port })
+}
+
 /// `KEY=VALUE` for a command's environment.
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -149,6 +179,22 @@ mod tests {
         assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
         assert!(variable("=b").is_err());
         assert!(variable("A").is_err());
+    }
+
+    #[test]
+    fn a_port_may_name_its_container_and_is_never_udps() {
+        let port = |name: Option<&str>, port: u16| {
+            Ok(ContainerPort { name: name.map(|name| name.parse().unwrap()), port: port.try_into().unwrap() })
+        };
+        assert_eq!(container_port("web:80"), port(Some("web"), 80));
+        assert_eq!(container_port("8080"), port(None, 8080));
+        assert_eq!(container_port("web:80/tcp"), port(Some("web"), 80));
+        assert!(container_port("web:53/udp").unwrap_err().contains("UDP has no connections"));
+        for bad in
+            ["", "web", "web:", ":80", "web:0", "web:65536", "web:-1", "web:80/sctp", "../x:80", "web:80:1", "web:\n80"]
+        {
+            assert!(container_port(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -37,10 +37,9 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     // Where one of this name was lost in a power cut: what was published of that is not this one's.
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
-    let made = write(paths, new, &reservation).and_then(|record| {
-        let context = SkeletonContext::new(&reservation, &settings, &record.hostname);
-        let files = skeleton::render(paths, phase, &context)?;
-        if files.is_empty() { Ok(()) } else { container.unpack_rendered(&lock, &skeleton::to_tar(&files)?) }
+    let made = write(paths, new, phase, &reservation).and_then(|record| {
+        let files = skeleton_files(paths, &record, &reservation, &settings)?;
+        files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, &tar, false))
     });
     match made {
         Ok(()) => {
@@ -113,7 +112,24 @@ fn random_name(manifest: &Manifest) -> ContainerName {
     }
 }
 
-fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Result<ContainerRecord, Error> {
+/// What the skeleton puts into a container's writable layer, as a tar; none if that is nothing.
+pub(super) fn skeleton_files(
+    paths: &Paths,
+    record: &ContainerRecord,
+    reservation: &Reservation,
+    settings: &PoolSettings,
+) -> Result<Option<Vec<u8>>, Error> {
+    let context = SkeletonContext::new(reservation, settings, &record.hostname);
+    let files = skeleton::render(paths, record.phase(), &context)?;
+    Ok(if files.is_empty() { None } else { Some(skeleton::to_tar(&files)?) })
+}
+
+fn write(
+    paths: &Paths,
+    new: &NewContainer<'_>,
+    phase: Phase,
+    reservation: &Reservation,
+) -> Result<ContainerRecord, Error> {
     let name = &reservation.name;
     if let (Some(range), Some(layer)) = (reservation.id_range, new.manifest.layers.first()) {
         runtime::check_id_mapping(paths, name, &layer.digest, range)?;
@@ -133,6 +149,7 @@ fn write(paths: &Paths, new: &NewContainer<'_>, reservation: &Reservation) -> Re
         image,
         layers: new.manifest.layers.iter().map(|layer| layer.digest).collect(),
         overlay: new.overlay,
+        phase: Some(phase),
         boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
         autostart: new.autostart,

@@ -75,6 +75,12 @@ impl Container {
 
     /// Stops the container and starts it again; its overlay stays, also an ephemeral container's.
     pub fn restart(&self, timeout: Duration) -> Result<(), Error> {
+        self.stop_to_start(timeout)?;
+        self.start()
+    }
+
+    /// Stops the container so that it can be started again, also an ephemeral one.
+    pub(super) fn stop_to_start(&self, timeout: Duration) -> Result<(), Error> {
         // An ephemeral container would go with its stop: for the moment it is kept.
         if self.record()?.overlay == OverlayKind::Tmp {
             self.update(|record| {
@@ -90,7 +96,7 @@ impl Container {
             })?;
             return Err(error);
         }
-        self.start()
+        Ok(())
     }
 
     /// Removes the container: its files, its log and, last, its reservation. One that runs is an error unless

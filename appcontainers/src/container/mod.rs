@@ -14,7 +14,9 @@ mod lifecycle;
 mod logs;
 mod monitor;
 mod network;
+mod port;
 mod processes;
+mod reboot;
 mod rename;
 mod run;
 mod save;
@@ -31,6 +33,7 @@ pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use network::{InvalidSource, Linked, Source};
+pub use port::{HttpPath, InvalidHttpPath, PortFailure};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
@@ -142,6 +145,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     if runtime::status(paths, lock.name())? == Status::Busy {
         monitor::end(paths, lock)?;
     }
+    runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
     Ok(())
 }

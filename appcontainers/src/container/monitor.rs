@@ -48,8 +48,10 @@ pub(super) fn spawn(
     let log = directory.join(LOG);
     let stderr = File::create(&log).map_err(host_error("create", &log))?;
     let mut words = vec!["run"];
-    if mode == StartMode::Files {
-        words.push("--files");
+    match mode {
+        StartMode::Full => {}
+        StartMode::Files => words.push("--files"),
+        StartMode::Renewal => words.push("--renewal"),
     }
     if startup {
         words.push("--startup");

@@ -190,6 +190,7 @@ mod tests {
             image,
             layers: Vec::new(),
             overlay: OverlayKind::Raw,
+            phase: None,
             boot: None,
             survives_stop: false,
             autostart: false,

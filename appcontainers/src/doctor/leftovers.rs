@@ -159,6 +159,7 @@ mod tests {
                 image: image.clone(),
                 layers: Vec::new(),
                 overlay: OverlayKind::Raw,
+                phase: None,
                 boot: None,
                 survives_stop: false,
                 autostart: false,

@@ -1,12 +1,6 @@
 //! The interface of a container that runs: its addresses inside, and the host's routes to them.
 
-use std::{
-    fs::{self, File},
-    io,
-    net::{IpAddr, Ipv6Addr},
-    os::fd::AsFd,
-    thread,
-};
+use std::{fs::File, io, net::IpAddr, os::fd::AsFd, thread};
 
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with},
@@ -16,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     Addresses, MacAddress,
-    netlink::{delete_route, name_neighbour, settle_address},
+    netlink::{delete_route, mac_of, set_neighbour, settle_address},
 };
 use crate::program::{IP, NSENTER, ProgramError};
 
@@ -55,15 +49,42 @@ struct Info {
     scope: String,
 }
 
-/// Makes the IPv6 address of the container with this init usable at once. Nobody else is on its link, so nobody need be asked whether
-/// the address is free, which MAC it has, or who answers for the gateway (`proxy_delay`, ip-sysctl): that takes up to three seconds.
-pub fn settle_interface(init: i32, host_end: &str, address: Ipv6Addr, mac: MacAddress) -> io::Result<()> {
-    fs::write(format!("/proc/sys/net/ipv6/neigh/{host_end}/proxy_delay"), "0\n")?;
-    name_neighbour(index_of(host_end)?, address, mac)?;
+/// The link between the host and a container that runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// The container's init.
+    pub init: i32,
+    /// The host's end of the pair.
+    pub host_end: &'a str,
+    /// The MAC of the container's end.
+    pub mac: MacAddress,
+    /// The container's.
+    pub addresses: Addresses,
+    /// The host's, for the container.
+    pub gateways: Addresses,
+}
+
+/// Tells both ends of a container's link what they would have to ask for: nobody else is on it.
+///
+/// - The IPv6 address is usable at once.
+/// - Each end knows the other's MAC for good. The kernel's tables of neighbours are for all namespaces together and hold 1,024
+///   (`net.ipv4.neigh.default.gc_thresh3`, arp(7)), which permanent entries do not count for: without this, some 500 containers that
+///   talk fill them, and others answer late or not at all.
+pub fn settle_interface(link: &Link<'_>) -> io::Result<()> {
+    let Link { init, mac, addresses, gateways, .. } = *link;
+    let outside = index_of(link.host_end)?;
+    for address in addresses.all() {
+        set_neighbour(outside, address, mac)?;
+    }
+    let hosts_mac = mac_of(outside)?;
     let namespace = File::open(format!("/proc/{init}/ns/net"))?;
     let settle = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        settle_address(index_of(INSIDE)?, address)
+        let inside = index_of(INSIDE)?;
+        if let Some(address) = addresses.v6 {
+            settle_address(inside, address)?;
+        }
+        gateways.all().try_for_each(|gateway| set_neighbour(inside, gateway, hosts_mac))
     };
     // A thread of its own: this one stays where it is.
     let thread = thread::Builder::new().spawn(settle)?;

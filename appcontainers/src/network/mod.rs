@@ -28,7 +28,7 @@ pub(crate) use host::forwarding;
 pub use host::{HostNetwork, HostNetworkError};
 pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};
 pub(crate) use interface::move_interface;
-pub use interface::{InterfaceError, settle_interface};
+pub use interface::{InterfaceError, Link, settle_interface};
 pub use mac::{InvalidMac, MacAddress};
 pub use names::{bridge, new_veth_name, table, veth_prefix};
 pub use netlink::delete_route;

@@ -26,21 +26,26 @@ const NLMSG_ERROR: u16 = 2;
 const HEADER_BYTES: usize = 16;
 // linux/rtnetlink.h; the routes' protocol is number 0, which rustix calls none
 const NETLINK_ROUTE: Option<Protocol> = None;
+const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
-const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_NOWHERE: u8 = 255;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTN_LOCAL: u8 = 2;
+// linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+/// The header before a link's attributes, `struct ifinfomsg`.
+const LINK_BYTES: usize = 16;
 // linux/neighbour.h
+const NUD_PERMANENT: u16 = 0x80;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
-const NUD_PERMANENT: u16 = 0x80;
 // linux/if_addr.h
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
@@ -92,10 +97,21 @@ pub(super) fn settle_address(interface: u32, address: Ipv6Addr) -> io::Result<()
     Ok(())
 }
 
-/// Says which MAC an IPv6 address at an interface has, so that nobody need ask: an interface that has just come up asks nothing
-/// for a second or two, until its own address is settled.
-pub(super) fn name_neighbour(interface: u32, address: Ipv6Addr, mac: MacAddress) -> io::Result<()> {
+/// Says for good who has an address on an interface's link, so that nobody has to be asked.
+pub(super) fn set_neighbour(interface: u32, address: IpAddr, mac: MacAddress) -> io::Result<()> {
     Ok(ask(NETLINK_ROUTE, &neighbour_message(interface, address, mac))?)
+}
+
+/// An interface's MAC.
+pub(super) fn mac_of(interface: u32) -> io::Result<MacAddress> {
+    // struct ifinfomsg: family, padding, type, index, flags, mask of flags.
+    let mut body = vec![0; 4];
+    body.extend_from_slice(&interface.to_ne_bytes());
+    body.resize(LINK_BYTES, 0);
+    let answer = exchange(NETLINK_ROUTE, &message(RTM_GETLINK, NLM_F_REQUEST, &body))?;
+    let attributes = answer.get(HEADER_BYTES + LINK_BYTES..).unwrap_or_default();
+    let bytes = attribute(attributes, IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(MacAddress::new).ok_or_else(|| Errno::PROTO.into())
 }
 
 /// Whether there is an nftables table of this name in the family inet.
@@ -158,15 +174,29 @@ fn address_message(kind: u16, flags: u16, interface: u32, address: Ipv6Addr) -> 
     message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, &body)
 }
 
-fn neighbour_message(interface: u32, address: Ipv6Addr, mac: MacAddress) -> Vec<u8> {
+fn neighbour_message(interface: u32, address: IpAddr, mac: MacAddress) -> Vec<u8> {
+    let (family, bytes) = family_and_bytes(address);
     // struct ndmsg: family, padding, interface, state, flags, type.
-    let mut body = vec![AF_INET6, 0, 0, 0];
+    let mut body = vec![family, 0, 0, 0];
     body.extend_from_slice(&interface.to_ne_bytes());
     body.extend_from_slice(&NUD_PERMANENT.to_ne_bytes());
     body.extend_from_slice(&[0, 0]);
-    push_attribute(&mut body, NDA_DST, &address.octets());
+    push_attribute(&mut body, NDA_DST, &bytes);
     push_attribute(&mut body, NDA_LLADDR, mac.as_bytes());
     message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
+}
+
+/// The value of the first attribute of this kind.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let (head, _) = attributes.split_at_checked(4)?;
+        let number = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
+        let (length, kind) = (usize::from(number(0)), number(2));
+        if kind == wanted {
+            return attributes.get(4..length);
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
 }
 
 fn get_table_message(name: &str) -> Vec<u8> {
@@ -209,10 +239,11 @@ fn exchange(protocol: Option<Protocol>, message: &[u8]) -> Result<Vec<u8>, Errno
     // The kernel answers while it takes the message; this is for a kernel that does not.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(5)))?;
     sendto(&socket, message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
-    let mut answer = [0; 4096];
+    let mut answer = vec![0; 16 * 1024];
     let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
     understand(&answer[..length])?;
-    Ok(answer[..length].to_vec())
+    answer.truncate(length);
+    Ok(answer)
 }
 
 fn understand(answer: &[u8]) -> Result<(), Errno> {
@@ -257,6 +288,19 @@ mod tests {
         assert_eq!(understand_route(&answer(RTN_LOCAL, &attributes)), Some(RouteTo::Host));
         assert_eq!(understand_route(&answer(1, &attributes[..8])), Some(RouteTo::Unknown));
         assert_eq!(understand_route(&answer(1, &attributes)[..20]), None);
+    }
+
+    #[test]
+    fn an_attribute_is_found_behind_others_and_none_in_what_is_cut_off() {
+        let mut attributes = Vec::new();
+        push_attribute(&mut attributes, 3, b"eth0\0");
+        push_attribute(&mut attributes, IFLA_ADDRESS, &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(attribute(&attributes, IFLA_ADDRESS), Some(&[1, 2, 3, 4, 5, 6][..]));
+        assert_eq!(attribute(&attributes, 7), None);
+        assert_eq!(attribute(&attributes[..16], IFLA_ADDRESS), None);
+        assert_eq!(attribute(&[0; 64], IFLA_ADDRESS), None);
+        let neighbour = neighbour_message(5, IpAddr::from([10, 1, 2, 3]), MacAddress::new([2, 0, 0, 0, 0, 1]));
+        assert_eq!(neighbour.len(), 16 + 12 + 8 + 12);
     }
 
     #[test]

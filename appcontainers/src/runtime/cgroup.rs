@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 use super::scope;
 use crate::Paths;
@@ -141,10 +144,23 @@ pub(crate) fn destroy(name: &str) -> io::Result<()> {
 /// Waits until no process is left in cgroup `name`, at most `timeout`, and removes it from all hierarchies.
 pub(crate) fn remove_when_empty(name: &str, timeout: Duration) -> io::Result<()> {
     let until = Instant::now() + timeout;
-    while !processes(name).is_empty() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
+    // Not by looking again and again: that is dozens of files, and many may be waiting so.
+    while let Some(first) = processes(name).first()
+        && Instant::now() < until
+    {
+        wait_end(*first, until);
     }
     remove(name)
+}
+
+/// Waits for the end of a process; at least a moment, as one that has ended is still in its cgroup.
+fn wait_end(pid: Pid, until: Instant) {
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout));
+    }
+    std::thread::sleep(Duration::from_millis(1));
 }
 
 fn remove(name: &str) -> io::Result<()> {

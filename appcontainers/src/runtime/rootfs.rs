@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     os::{fd::AsFd, unix::fs::chown},
     path::{Path, PathBuf},
 };
@@ -13,13 +13,18 @@ use appcontainers_sys::{
     userns,
 };
 
-use super::{RuntimeError, error::host_error, layer_mount::mount_layer};
+use rustix::fs::{RenameFlags, renameat_with, syncfs};
+
+use super::{RuntimeError, error::host_error, finish::remove_tree, layer_mount::mount_layer};
 use crate::{
     ContainerName, Paths,
     network::IdRange,
     record::{ContainerRecord, OverlayKind},
-    state::create_directory,
+    state::{Durability, create_directory},
 };
+
+/// Overlayfs' own directory in an overlay's.
+const WORK: &str = "work";
 
 /// The directory that holds a container's `upper` and `work`.
 pub(crate) fn overlay_dir(paths: &Paths, name: &ContainerName, kind: OverlayKind) -> PathBuf {
@@ -28,6 +33,25 @@ pub(crate) fn overlay_dir(paths: &Paths, name: &ContainerName, kind: OverlayKind
         OverlayKind::Tmp => paths.tmp_overlays(),
     }
     .join(name.as_str())
+}
+
+/// One of a container's writable layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upper {
+    /// The one that the container has.
+    Present,
+    /// The one that is to take its place, while it is made.
+    Next,
+}
+
+impl Upper {
+    /// Its directory in the overlay's.
+    fn as_str(self) -> &'static str {
+        match self {
+            Upper::Present => "upper",
+            Upper::Next => "next",
+        }
+    }
 }
 
 /// Whether a name in a container's run directory is one on which a start mounts a directory.
@@ -45,10 +69,44 @@ pub(crate) fn create_overlay(
 ) -> Result<(), RuntimeError> {
     let directory = overlay_dir(paths, name, kind);
     create_directory(&directory, 0o711).map_err(host_error("create", &directory))?;
-    for part in ["upper", "work"] {
+    for part in [Upper::Present.as_str(), WORK] {
         create_owned(&directory.join(part), range)?;
     }
     Ok(())
+}
+
+/// Makes a container's next writable layer, empty, beside the one that it has.
+pub(crate) fn begin_renewal(
+    paths: &Paths,
+    record: &ContainerRecord,
+    range: Option<IdRange>,
+) -> Result<(), RuntimeError> {
+    abandon_renewal(paths, &record.name)?;
+    create_owned(&overlay_dir(paths, &record.name, record.overlay).join(Upper::Next.as_str()), range)
+}
+
+/// Puts the next writable layer in the place of the present one, in one step, and removes that.
+pub(crate) fn complete_renewal(paths: &Paths, record: &ContainerRecord) -> Result<(), RuntimeError> {
+    let overlay = overlay_dir(paths, &record.name, record.overlay);
+    let directory = File::open(&overlay).map_err(host_error("open", &overlay))?;
+    let is_kept = record.overlay.durability() == Durability::Durable;
+    if is_kept {
+        // What is in it comes before its name.
+        syncfs(&directory).map_err(|errno| host_error("sync", &overlay)(errno.into()))?;
+    }
+    let [present, next] = [Upper::Present, Upper::Next].map(Upper::as_str);
+    renameat_with(&directory, present, &directory, next, RenameFlags::EXCHANGE)
+        .map_err(|errno| host_error("exchange the writable layers in", &overlay)(errno.into()))?;
+    if is_kept {
+        directory.sync_all().map_err(host_error("sync", &overlay))?;
+    }
+    abandon_renewal(paths, &record.name)
+}
+
+/// Removes what a renewal left that did not come to its end: the next layer, or the last one.
+pub(crate) fn abandon_renewal(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
+    let kinds = [OverlayKind::Raw, OverlayKind::Tmp].into_iter();
+    kinds.map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str())).try_for_each(|path| remove_tree(&path))
 }
 
 fn create_owned(path: &Path, range: Option<IdRange>) -> Result<(), RuntimeError> {
@@ -63,6 +121,7 @@ pub(crate) fn mount_rootfs(
     paths: &Paths,
     record: &ContainerRecord,
     range: Option<IdRange>,
+    upper: Upper,
     directory: &Path,
 ) -> Result<PathBuf, RuntimeError> {
     let name = &record.name;
@@ -93,7 +152,7 @@ pub(crate) fn mount_rootfs(
     drop(mounted);
 
     let overlay = overlay_dir(paths, name, record.overlay);
-    let (upper, work) = (overlay.join("upper"), renew_work(&overlay, range)?);
+    let (upper, work) = (overlay.join(upper.as_str()), renew_work(&overlay, range)?);
     let failed = |source| RuntimeError::MountOverlay { name: name.clone(), target: root.clone(), source };
     std::env::set_current_dir(directory).map_err(failed)?;
     let uppermost_first: Vec<&Path> = lowers.iter().rev().map(PathBuf::as_path).collect();
@@ -109,7 +168,7 @@ pub(crate) fn mount_rootfs(
 
 /// An empty work directory: a volatile overlay leaves a mark there that refuses the next mount.
 fn renew_work(overlay: &Path, range: Option<IdRange>) -> Result<PathBuf, RuntimeError> {
-    let work = overlay.join("work");
+    let work = overlay.join(WORK);
     match fs::remove_dir_all(&work) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(host_error("empty", &work)(error)),
         _ => create_owned(&work, range),

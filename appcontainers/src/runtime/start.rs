@@ -20,7 +20,9 @@ use super::{
     ProcessIdentity, RuntimeError, StartMode, StartRecord, apparmor, boot, cgroup,
     error::host_error,
     lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
-    programs, rootfs, scope, start_files,
+    programs,
+    rootfs::{self, Upper},
+    scope, start_files,
 };
 use crate::{
     ContainerName, Paths,
@@ -82,7 +84,8 @@ pub fn begin(
     record.store(paths, name)?;
 
     scope::enter(paths)?;
-    let root = rootfs::mount_rootfs(paths, container, reservation.id_range, &directory)?;
+    let upper = if mode == StartMode::Renewal { Upper::Next } else { Upper::Present };
+    let root = rootfs::mount_rootfs(paths, container, reservation.id_range, upper, &directory)?;
     let agent = show_agent(&directory)?;
     let sockets = directory.join(AGENT_SOCKET_DIR);
     create_directory(&sockets, 0o711).map_err(host_error("create", &sockets))?;
@@ -92,7 +95,7 @@ pub fn begin(
             start_files::show(rendered, &root)?
         }
         // An archive may hold the very files over which these are shown.
-        StartMode::Files => Vec::new(),
+        StartMode::Files | StartMode::Renewal => Vec::new(),
     };
     let log = directory.join("lxc.log");
     let _ = fs::remove_file(&log);
@@ -157,7 +160,7 @@ impl Starting {
             StartMode::Full => event::append(paths, &NewEvent::new(&self.name, "start"))
                 .inspect_err(|error| tracing::warn!(name = %self.name, %error, "an event was not written"))
                 .ok(),
-            StartMode::Files => None,
+            StartMode::Files | StartMode::Renewal => None,
         };
         Ok(Started { record: self.record, init: started.init, event })
     }

@@ -28,6 +28,8 @@ pub enum StartMode {
     Full,
     /// For an operation on its files, without network; it counts as stopped.
     Files,
+    /// As that, on the writable layer that is to take the place of its present one.
+    Renewal,
 }
 
 /// A process that can't be mistaken for a later one with the same pid.
@@ -189,7 +191,7 @@ impl StartRecord {
         }
         match (self.init, self.mode) {
             (Some(init), StartMode::Full) if init.is_alive() => Status::Running,
-            (Some(init), StartMode::Files) if init.is_alive() => Status::Busy,
+            (Some(init), StartMode::Files | StartMode::Renewal) if init.is_alive() => Status::Busy,
             (None, _) if self.monitor.is_alive() => Status::Busy,
             _ => Status::Ended,
         }

@@ -1,12 +1,15 @@
 //! What happens to containers when the host boots and when it goes down.
 
-use std::{thread, time::Duration};
+use std::{num::NonZeroUsize, sync::Mutex, thread, time::Duration};
 
 use super::Service;
 use crate::{Container, ContainerName, Error, container::recover, runtime::Status, state::ContainerLock};
 
 /// How many containers are stopped at once: most of a stop is waiting.
 const STOPPED_AT_ONCE: usize = 32;
+
+/// How many containers are started at once for each processor: half of a start is waiting.
+const STARTED_AT_ONCE: usize = 2;
 
 /// What became of a container that was to be started, or stopped, with others.
 #[derive(Debug)]
@@ -18,24 +21,27 @@ pub struct Outcome {
 }
 
 impl Service {
-    /// Starts the containers that are marked for that, by name, and says of each that did not run yet what became of it. Before,
-    /// it removes what an earlier boot of the host has left: ephemeral containers, which are gone.
+    /// Starts the containers that are marked for that, some at once, and says of each that did not run yet what became of it, by
+    /// name. Before, it removes what an earlier boot of the host has left: ephemeral containers, which are gone.
     pub fn start_all_marked(&self) -> Result<Vec<Outcome>, Error> {
         self.prepare()?;
         let mut outcomes = self.recover_all()?;
+        let mut marked = Vec::new();
         for (name, record) in self.find_containers()? {
-            let result = match record {
+            let found = match record {
                 Ok(record) if !record.autostart => continue,
-                Ok(_) => self.container(&name).and_then(|container| match container.status()? {
-                    Status::Running => Ok(None),
-                    _ => container.start().map(Some),
-                }),
+                Ok(_) => self.container(&name).and_then(|container| Ok((container.status()?, container))),
                 Err(error) => Err(error),
             };
-            if let Some(result) = result.transpose() {
-                outcomes.push(Outcome { name, result });
+            match found {
+                Ok((Status::Running, _)) => {}
+                Ok((_, container)) => marked.push(container),
+                Err(error) => outcomes.push(Outcome { name, result: Err(error) }),
             }
         }
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        outcomes.extend(some_at_once(STARTED_AT_ONCE * processors, &marked, Container::start));
+        outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     }
 
@@ -49,13 +55,8 @@ impl Service {
                 Err(error) => outcomes.push(Outcome { name, result: Err(error) }),
             }
         }
-        let stop = |container: &Container| Outcome { name: container.name().clone(), result: container.stop(timeout) };
-        for some in running.chunks(STOPPED_AT_ONCE) {
-            thread::scope(|scope| {
-                let threads: Vec<_> = some.iter().map(|container| scope.spawn(|| stop(container))).collect();
-                outcomes.extend(threads.into_iter().filter_map(|thread| thread.join().ok()));
-            });
-        }
+        outcomes.extend(some_at_once(STOPPED_AT_ONCE, &running, |container| container.stop(timeout)));
+        outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     }
 
@@ -71,4 +72,29 @@ impl Service {
         });
         Ok(recovered.filter(|outcome| outcome.result.is_err()).collect())
     }
+}
+
+/// Does the same with all containers, with so many of them at once; what became of them, in any order.
+fn some_at_once(
+    most: usize,
+    containers: &[Container],
+    what: impl Fn(&Container) -> Result<(), Error> + Sync,
+) -> Vec<Outcome> {
+    let (next, outcomes) = (Mutex::new(containers.iter()), Mutex::new(Vec::with_capacity(containers.len())));
+    let work = || {
+        loop {
+            // A lock of its own statement: it is not held meanwhile.
+            let Some(container) = next.lock().ok().and_then(|mut next| next.next()) else { return };
+            let outcome = Outcome { name: container.name().clone(), result: what(container) };
+            if let Ok(mut outcomes) = outcomes.lock() {
+                outcomes.push(outcome);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..most.min(containers.len()) {
+            scope.spawn(work);
+        }
+    });
+    outcomes.into_inner().unwrap_or_default()
 }

@@ -10,7 +10,7 @@ mod template;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Hostname, Paths,
@@ -21,7 +21,8 @@ pub use defaults::install_defaults;
 pub use find::SkeletonError;
 
 /// When files are put into a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// It is made from a base.
     Provision,

@@ -15,14 +15,14 @@ use crate::{
 const CONTAINERS: usize = 20;
 
 /// The most that the three may take together.
-const BUDGET_BYTES: f64 = 3.5e6;
+pub(super) const BUDGET_BYTES: f64 = 3.5e6;
 
 /// Proportional set sizes, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-struct Usage {
-    agent: f64,
-    lxc: f64,
-    monitor: f64,
+pub(super) struct Usage {
+    pub(super) agent: f64,
+    pub(super) lxc: f64,
+    pub(super) monitor: f64,
 }
 
 pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> anyhow::Result<()> {
@@ -56,7 +56,8 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> 
     Ok(())
 }
 
-fn usage(installation: &Installation, containers: &[String]) -> anyhow::Result<Usage> {
+/// What these containers' processes take together.
+pub(super) fn usage(installation: &Installation, containers: &[String]) -> anyhow::Result<Usage> {
     containers.iter().try_fold(Usage::default(), |sum, name| {
         let processes = installation.processes(name)?;
         Ok(Usage {

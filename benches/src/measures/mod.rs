@@ -3,8 +3,10 @@
 mod gateway;
 mod images;
 mod memory;
+mod network;
 mod output;
 mod provision;
+mod scale;
 mod size;
 mod squashfs;
 mod start;
@@ -15,7 +17,7 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 8] = [
+pub(crate) const ALL: [(&str, Measure); 9] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
@@ -24,4 +26,8 @@ pub(crate) const ALL: [(&str, Measure); 8] = [
     ("memory", memory::measure),
     ("output", output::measure),
     ("gateway", gateway::measure),
+    ("network", network::measure),
 ];
+
+/// Those that are measured only when they are named: they fill the machine.
+pub(crate) const LONG: [(&str, Measure); 1] = [("scale", scale::measure)];

@@ -38,13 +38,15 @@ impl Container {
         self.operate_locked(lock, Operation { argv, stdin: Some(tar), ..Operation::default() })?.check(self)
     }
 
-    /// Unpacks a tar that this library made, from `/` on.
-    pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: &[u8]) -> Result<(), Error> {
+    /// Unpacks a tar that this library made, from `/` on, in the container's writable layer or in its next one.
+    pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: &[u8], on_next_layer: bool) -> Result<(), Error> {
         let failed = || io_error("write a temporary file in", std::env::temp_dir());
         let mut spool = tempfile::tempfile().map_err(failed())?;
         spool.write_all(tar).map_err(failed())?;
         spool.rewind().map_err(failed())?;
-        self.unpack(lock, spool, Some("/"))
+        let argv = ["untar", "--into", "/"].map(str::to_owned).into();
+        let operation = Operation { argv, stdin: Some(spool), on_next_layer, ..Operation::default() };
+        self.operate_locked(lock, operation)?.check(self)
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Operation {
     pub(super) stdout: Option<File>,
     /// Gives numbers of signals for it, one byte each.
     pub(super) signals: Option<OwnedFd>,
+    /// It is for the container's next writable layer; the caller has begun the renewal.
+    pub(super) on_next_layer: bool,
     /// It makes sense in a running container only.
     pub(super) needs_running: bool,
 }
@@ -93,9 +95,13 @@ impl Container {
             return Err(Error::MustRun { name: self.name.clone() });
         }
         let log = self.open_log()?;
+        let mode = if operation.on_next_layer { StartMode::Renewal } else { StartMode::Files };
         let (mut connection, started) = match status {
+            Status::Running if operation.on_next_layer => {
+                return Err(RuntimeError::Running { name: self.name.clone() }.into());
+            }
             Status::Running => (monitor::connect(&self.paths, &self.name)?, false),
-            Status::Stopped | Status::Ended => (monitor::spawn(&self.paths, lock, StartMode::Files, false)?, true),
+            Status::Stopped | Status::Ended => (monitor::spawn(&self.paths, lock, mode, false)?, true),
             Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
         };
         let asked = self.ask(lock, &mut connection, operation, started);

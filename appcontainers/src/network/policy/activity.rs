@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
         HostNetwork, PoolSettings, Reservation, Reservations, find,
         firewall::{self, Element},
     },
-    state::{HostLock, StateError},
+    state::{HostLock, StateError, create_directory},
 };
 
 /// In a container's run directory while it is on the network; in it, the name of the host's end of its interface.
@@ -45,6 +45,8 @@ pub(crate) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<Stri
 /// Puts a container that starts on the network. Takes the host's lock.
 pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) -> Result<(), PolicyError> {
     let lock = HostLock::acquire(paths)?;
+    // Of a command that was killed before it had the lock: the container is another one now.
+    remove(&leaving(paths).join(reservation.name.as_str()))?;
     let mark = mark(paths, &reservation.name);
     fs::write(&mark, host_interface).map_err(|source| StateError::Write { path: mark, source })?;
     let (settings, _) = find(paths, &reservation.name)?;
@@ -59,31 +61,67 @@ pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) 
 
 /// Takes a container that has ended off the network; nothing if it was not on it. Takes the host's lock. Where the firewall
 /// can't be changed, it is left to the next command.
+///
+/// A change of the table takes as long for one container as for many, and where many end at once they wait for each other: so each
+/// says first that it leaves, and who gets the lock takes off all that have said so.
 pub fn deactivate(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let mark = mark(paths, name);
-    if !mark.exists() {
+    if !mark(paths, name).exists() {
         return Ok(());
     }
+    let note = leaving(paths).join(name.as_str());
+    let cannot_write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StateError::Write { path, source }
+    };
+    create_directory(&leaving(paths), 0o700).map_err(cannot_write(&leaving(paths)))?;
+    fs::write(&note, "").map_err(cannot_write(&note))?;
     let _lock = HostLock::acquire(paths)?;
-    if let Err(error) = take_off(paths, name) {
+    if !note.exists() {
+        // Whoever had the lock before has done it.
+        return Ok(());
+    }
+    let noted = fs::read_dir(leaving(paths)).map_err(cannot_write(&leaving(paths)))?.flatten();
+    let noted: Vec<ContainerName> = noted.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // A note without a mark is of a command that was killed.
+    let names: Vec<_> = noted.iter().filter(|name| mark(paths, name).exists()).collect();
+    if let Err(error) = take_off(paths, &names) {
         tracing::warn!(%name, error = %chain(&error), "cannot take the container off the network; the next command will");
         let mark = paths.network_change_mark();
-        fs::write(&mark, "").map_err(|source| StateError::Write { path: mark, source })?;
+        fs::write(&mark, "").map_err(cannot_write(&mark))?;
     }
-    match fs::remove_file(&mark) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Write { path: mark, source }.into()),
-        _ => Ok(()),
+    for name in &noted {
+        for path in [mark(paths, name), leaving(paths).join(name.as_str())] {
+            remove(&path)?;
+        }
     }
+    Ok(())
 }
 
-fn take_off(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let (settings, reservation) = find(paths, name)?;
-    let Some(reservation) = reservation else { return Ok(()) };
-    let gone = elements_of_activity(paths, &reservation, &settings)?;
+fn take_off(paths: &Paths, names: &[&ContainerName]) -> Result<(), PolicyError> {
+    let mut gone = BTreeSet::new();
+    for name in names {
+        if let (settings, Some(reservation)) = find(paths, name)? {
+            gone.extend(elements_of_activity(paths, &reservation, &settings)?);
+        }
+    }
     if HostNetwork::find(paths)?.is_some() {
         firewall::change(paths, &gone, &BTreeSet::new())?;
     }
     Ok(())
+}
+
+/// Has a file by the name of each container that waits for the host's lock to be taken off the network.
+fn leaving(paths: &Paths) -> PathBuf {
+    paths.run().join("leaving")
+}
+
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StateError::Write { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
