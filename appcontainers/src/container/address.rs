@@ -26,12 +26,15 @@ impl Container {
             let (settings, reservation) = find(&self.paths, &self.name)?;
             let reservation = reservation.ok_or_else(unknown)?;
             let before = reservation.ip;
+            let mut change = PolicyChange::begin(&self.paths, &host);
             if before != ip {
-                ReservationStore::open(&self.paths, &host)?.readdress(&self.name, ip, durability)?;
-                let mut change = PolicyChange::begin(&self.paths, &host);
+                let mut store = ReservationStore::open(&self.paths, &host)?;
+                // First: whoever comes next makes a table that is as the reservations are.
+                change.mark()?;
+                store.readdress(&self.name, ip, durability)?;
                 change.moved(&self.name, settings.addresses(before))?;
-                change.commit()?;
             }
+            change.commit()?;
             if let Some(start) = &start {
                 self.move_running(start, reservation.mac, settings.addresses(ip))?;
             }

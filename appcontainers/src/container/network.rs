@@ -174,9 +174,16 @@ impl Container {
     /// Makes ports of the host this container's. While it runs nobody else can have them.
     pub fn publish(&self, publication: &Publication) -> Result<(), Error> {
         self.record()?;
-        let is_there = NetworkPolicy::load(&self.paths, &self.name)?.publish.contains(publication);
-        if is_there {
-            return Ok(());
+        let published = NetworkPolicy::load(&self.paths, &self.name)?.publish;
+        if published.contains(publication) {
+            // A call that was interrupted may not have come to this.
+            policy::admit_loopback(&self.paths, &self.name)?;
+            return self.hold_ports();
+        }
+        if let Some(port) = published.iter().find_map(|other| other.overlap(publication)) {
+            let port = Port { protocol: publication.protocol, number: port };
+            let holder = format!("this container publishes it already (appc unpublish {port} {})", self.name);
+            return Err(Error::PortTaken { port: port.to_string(), holder });
         }
         // Held until the monitor does it: whoever has one of these ports is found before anything is changed.
         let held = held_ports::hold(publication).map_err(|error| self.port_taken(error))?;

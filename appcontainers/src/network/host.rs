@@ -240,6 +240,10 @@ impl HostNetwork {
         let reservations = Reservations::read(paths)?;
         let elements = policy::all_elements(paths, &reservations);
         record.with_ruleset(paths, |ruleset| firewall::load(ruleset, &elements))?;
+        if paths.network_change_mark().exists() {
+            // Whoever was killed may not have come to the names, either.
+            policy::refresh_all_hosts(paths, &reservations);
+        }
         remove_file(&paths.network_change_mark())?;
         changes.push(Change::FirewallLoaded { table: table(paths) });
         changes.extend(set_up_bridge(&bridge(paths), &record)?);

@@ -20,7 +20,7 @@ use crate::{
     ContainerName, Paths,
     network::{
         HostNetwork, HostNetworkError, ReservationError, Reservations, find,
-        firewall::{self, Element},
+        firewall::{self, Element, Set},
     },
     program::ProgramError,
     state::{Durability, HostLock, LockError, StateError},
@@ -64,6 +64,16 @@ pub struct PolicyChange<'lock> {
     members: BTreeMap<ContainerName, Member>,
     /// Containers that have another address now, with the one that they had.
     moved: BTreeMap<Peer, Addresses>,
+    mark: Mark,
+}
+
+/// What tells others that a change is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    NotMade,
+    Made,
+    /// A command that was killed had made it: what that one changed may be in the files alone.
+    Found,
 }
 
 /// A container whose rules are known here.
@@ -79,7 +89,7 @@ struct Member {
 impl<'lock> PolicyChange<'lock> {
     /// Begins a change.
     pub fn begin(paths: &Paths, lock: &'lock HostLock) -> Self {
-        Self { paths: paths.clone(), lock, members: BTreeMap::new(), moved: BTreeMap::new() }
+        Self { paths: paths.clone(), lock, members: BTreeMap::new(), moved: BTreeMap::new(), mark: Mark::NotMade }
     }
 
     /// The container as rules name it.
@@ -118,6 +128,17 @@ impl<'lock> PolicyChange<'lock> {
         Ok(())
     }
 
+    /// Marks that what the table has and what it should have differ from now on, until this is committed or a later change is.
+    pub(crate) fn mark(&mut self) -> Result<(), PolicyError> {
+        if self.mark == Mark::NotMade {
+            let path = self.paths.network_change_mark();
+            let mark = if path.exists() { Mark::Found } else { Mark::Made };
+            fs::write(&path, "").map_err(|source| StateError::Write { path, source })?;
+            self.mark = mark;
+        }
+        Ok(())
+    }
+
     /// Says that a container's address was another one until now.
     pub(crate) fn moved(&mut self, name: &ContainerName, before: Addresses) -> Result<(), PolicyError> {
         let peer = self.peer(name)?;
@@ -138,14 +159,19 @@ impl<'lock> PolicyChange<'lock> {
             concerned.insert(member.peer.clone());
         }
         let (gone, new) = self.elements(&gone, &new);
-        let mark = self.paths.network_change_mark();
-        fs::write(&mark, "").map_err(|source| StateError::Write { path: mark.clone(), source })?;
+        self.mark()?;
         self.store()?;
         self.apply(&gone, &new)?;
         for peer in concerned {
             hosts::refresh(&self.paths, &peer.name).map_err(|source| PolicyError::Hosts { name: peer.name, source })?;
         }
-        Ok(())
+        let mark = self.paths.network_change_mark();
+        match fs::remove_file(&mark) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::Write { path: mark, source }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn open(&mut self, name: &ContainerName) -> Result<&mut Member, PolicyError> {
@@ -228,7 +254,15 @@ impl<'lock> PolicyChange<'lock> {
         let before = |peer: &Peer| self.moved.get(peer).copied().or_else(|| now(peer));
         let gone: BTreeSet<_> = gone.iter().flat_map(|grant| grant.elements(&before)).collect();
         let new: BTreeSet<_> = new.iter().flat_map(|grant| grant.elements(&now)).collect();
-        (&gone - &new, &new - &gone)
+        // Two grants of one container may have an element in common: two ports of the host that are the same one inside.
+        let mut kept = BTreeSet::new();
+        if gone.iter().any(|element| element.set == Set::Target) {
+            let all = self.members.values();
+            let grants = all.flat_map(|member| grants(&member.peer, &member.now, member.is_active));
+            let published = grants.filter(|grant| matches!(grant, Grant::Publish(..)));
+            kept.extend(published.flat_map(|grant| grant.elements(&now)));
+        }
+        (&(&gone - &new) - &kept, &new - &gone)
     }
 
     fn store(&self) -> Result<(), PolicyError> {
@@ -246,20 +280,14 @@ impl<'lock> PolicyChange<'lock> {
     }
 
     fn apply(&self, gone: &BTreeSet<Element>, new: &BTreeSet<Element>) -> Result<(), PolicyError> {
-        let mark = self.paths.network_change_mark();
         // Where nothing was set up since the host's boot, the next start does, with these rules.
         if self.paths.network_record().exists() {
-            let is_whole = HostNetwork::find_beside_change(&self.paths)?.is_some();
+            let is_whole = self.mark == Mark::Made && HostNetwork::find_beside_change(&self.paths)?.is_some();
             if !is_whole || firewall::change(&self.paths, gone, new).is_err() {
                 let reservations = Reservations::read(&self.paths)?;
                 HostNetwork::load(&self.paths, self.lock, reservations.settings())?;
             }
         }
-        match fs::remove_file(&mark) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::Write { path: mark, source }.into())
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

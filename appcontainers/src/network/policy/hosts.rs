@@ -10,7 +10,11 @@ use std::{
 };
 
 use super::{Addresses, NetworkPolicy, rule::Peer};
-use crate::{ContainerName, Hostname, Paths, network::find};
+use crate::{
+    ContainerName, Hostname, Paths,
+    error::chain,
+    network::{Reservations, find},
+};
 
 /// Beside the shown file: what stands in it before the names of others.
 const BASE: &str = "base";
@@ -43,6 +47,15 @@ pub(crate) fn refresh(paths: &Paths, name: &ContainerName) -> io::Result<()> {
     text.resize(length.max(file.metadata()?.len() as usize), b'\n');
     file.write_all_at(&text, 0)?;
     file.set_len(length as u64)
+}
+
+/// [`refresh`] for all containers. One whose names can't be told keeps those that it knows.
+pub(in crate::network) fn refresh_all(paths: &Paths, reservations: &Reservations) {
+    for one in reservations.list() {
+        if let Err(error) = refresh(paths, &one.name) {
+            tracing::warn!(name = %one.name, error = %chain(&error), "cannot write the names that a container knows");
+        }
+    }
 }
 
 /// Where the file that a container sees is on the host.

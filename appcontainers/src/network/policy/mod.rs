@@ -25,6 +25,7 @@ pub use activity::{activate, admit_loopback, deactivate, is_active};
 pub use change::{PolicyChange, PolicyError};
 pub use file::NetworkPolicy;
 pub use grant::Addresses;
+pub(super) use hosts::refresh_all as refresh_all_hosts;
 pub(crate) use hosts::{compose as compose_hosts, rebase as rebase_hosts};
 pub(crate) use look::{all_counted_rules, all_rules, counted_rules_of};
 pub use rule::{

@@ -256,6 +256,15 @@ impl Publication {
         (0..self.count.get()).map(move |offset| (host + offset, inside + offset))
     }
 
+    /// The first port of the host that another publication wants as well; at different addresses both can have it.
+    pub fn overlap(&self, other: &Self) -> Option<NonZeroU16> {
+        let is_apart = self.protocol != other.protocol
+            || matches!((self.address, other.address), (Some(one), Some(another)) if one != another);
+        let last = |one: &Self| one.host_port.get() + (one.count.get() - 1);
+        let first = self.host_port.max(other.host_port);
+        (!is_apart && first.get() <= last(self).min(last(other))).then_some(first)
+    }
+
     /// The host's side as it is typed.
     pub fn host_side(&self) -> String {
         self.row(self.host_port)
@@ -322,6 +331,22 @@ mod tests {
         for bad in ["", "0", "65536", "+80", "-1", "80/sctp", "80/", "/udp", "http", "8 0", "80\n"] {
             assert!(bad.parse::<Port>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn two_publications_that_want_one_port_at_one_address_overlap() {
+        let at = |host: &str, address: Option<&str>| {
+            let address = address.map(|address| address.parse().unwrap());
+            Publication::new(address, host.parse().unwrap(), "9000".parse().unwrap()).unwrap()
+        };
+        let overlap = |one: &Publication, other| one.overlap(&other).map(NonZeroU16::get);
+        let row = at("8000-8010", None);
+        assert_eq!(overlap(&row, at("8010-8020", None)), Some(8010));
+        assert_eq!(overlap(&row, at("8005", Some("192.0.2.1"))), Some(8005));
+        for apart in [at("8011", None), at("7999", None), at("8005/udp", None)] {
+            assert_eq!(overlap(&row, apart), None);
+        }
+        assert_eq!(overlap(&at("80", Some("192.0.2.1")), at("80", Some("192.0.2.2"))), None);
     }
 
     #[test]
