@@ -4,42 +4,7 @@
 
 use std::{collections::HashSet, fs};
 
-use appcontainers_tests::{Host, Running, eventually, in_sandbox, in_sandbox_for};
-
-/// A neighbour of the host, 198.18.0.2, in a network namespace of its own; the host is 198.18.0.1 to it.
-struct Outside {
-    pid: String,
-    _holder: Running,
-}
-
-impl Outside {
-    fn new(host: &Host) -> Self {
-        let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        let pid = eventually("a network namespace for the outside", || {
-            let path = format!("/proc/{}/ns/net", holder.pid().as_raw_nonzero());
-            fs::read_link(path)
-                .ok()
-                .filter(|namespace| *namespace != own)
-                .map(|_| holder.pid().as_raw_nonzero().to_string())
-        });
-        host.sh(&format!(
-            "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0; ip link set up0 up"
-        ))
-        .succeeds();
-        let outside = Self { pid, _holder: holder };
-        outside
-            .sh(host, "set -e; ip link set lo up; ip addr add 198.18.0.2/24 dev eth0; ip link set eth0 up")
-            .succeeds();
-        // As an attacker on the host's own network would: packets to containers go to the host.
-        outside.sh(host, "ip route add 10.0.0.0/8 via 198.18.0.1").succeeds();
-        outside
-    }
-
-    fn sh(&self, host: &Host, line: &str) -> appcontainers_tests::Finished {
-        host.run("nsenter", ["-t", &self.pid, "-n", "sh", "-c", line])
-    }
-}
+use appcontainers_tests::{Host, Outside, Running, eventually, in_sandbox, in_sandbox_for};
 
 fn ip(host: &Host, name: &str) -> String {
     host.inspect(name)["ip"].as_str().unwrap().to_owned()
@@ -87,7 +52,7 @@ fn containers_reach_out_and_nobody_reaches_them_but_the_host() {
         serve(host, "two", "second");
         let two = ip(host, "two");
 
-        let _server = serve_by(host, &["nsenter", "-t", &outside.pid, "-n"], "outside");
+        let _server = serve_by(host, &["nsenter", "-t", &outside.pid().as_raw_nonzero().to_string(), "-n"], "outside");
         eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
         assert_eq!(host.sh_in("one", &get("198.18.0.2")).succeeds(), "outside");
 
@@ -108,7 +73,7 @@ fn a_packet_with_anothers_address_is_dropped_at_the_containers_own_interface() {
         host.appc(["-c", "one", "start"]).succeeds();
         host.appc(["-c", "two", "start"]).succeeds();
         let outside = Outside::new(host);
-        let _server = serve_by(host, &["nsenter", "-t", &outside.pid, "-n"], "outside");
+        let _server = serve_by(host, &["nsenter", "-t", &outside.pid().as_raw_nonzero().to_string(), "-n"], "outside");
         eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
         // The container can't give itself two's address; the test, as the host's root, does it for it.
         let processes = format!("'*/appcontainers-{}/one.*/payload/cgroup.procs'", host.paths().tag());
