@@ -176,7 +176,8 @@ impl Container {
         self.record()?;
         let published = NetworkPolicy::load(&self.paths, &self.name)?.publish;
         if published.contains(publication) {
-            // A call that was interrupted may not have come to this.
+            // A call that was interrupted may not have come to all of this.
+            self.change_rules(|_| Ok(()))?;
             policy::admit_loopback(&self.paths, &self.name)?;
             return self.hold_ports();
         }

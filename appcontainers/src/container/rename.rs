@@ -132,15 +132,17 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
     }
     gateway::rename(paths, old, new);
     session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
-    for (from, to) in [
-        (overlay_dir(paths, old, record.overlay), overlay_dir(paths, new, record.overlay)),
-        (paths.container(old), paths.container(new)),
-    ] {
-        if from.exists() {
-            fs::rename(&from, &to).map_err(io_error("rename", &from))?;
-        }
+    let overlay = overlay_dir(paths, old, record.overlay);
+    if overlay.exists() {
+        fs::rename(&overlay, overlay_dir(paths, new, record.overlay)).map_err(io_error("rename", &overlay))?;
     }
-    Ok(())
+    let host = HostLock::acquire(paths)?;
+    let mut change = PolicyChange::begin(paths, &host);
+    change.mark()?;
+    let directory = paths.container(old);
+    fs::rename(&directory, paths.container(new)).map_err(io_error("rename", &directory))?;
+    change.arrived(new)?;
+    Ok(change.commit()?)
 }
 
 fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) -> Result<(), Error> {

@@ -64,6 +64,8 @@ pub struct PolicyChange<'lock> {
     members: BTreeMap<ContainerName, Member>,
     /// Containers that have another address now, with the one that they had.
     moved: BTreeMap<Peer, Addresses>,
+    /// A container that is being renamed: its own file follows later, as it is.
+    renamed: Option<Peer>,
     mark: Mark,
 }
 
@@ -89,7 +91,14 @@ struct Member {
 impl<'lock> PolicyChange<'lock> {
     /// Begins a change.
     pub fn begin(paths: &Paths, lock: &'lock HostLock) -> Self {
-        Self { paths: paths.clone(), lock, members: BTreeMap::new(), moved: BTreeMap::new(), mark: Mark::NotMade }
+        Self {
+            paths: paths.clone(),
+            lock,
+            members: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            renamed: None,
+            mark: Mark::NotMade,
+        }
     }
 
     /// The container as rules name it.
@@ -125,7 +134,17 @@ impl<'lock> PolicyChange<'lock> {
                 other.now.rename(&old, &new);
             }
         }
+        self.renamed = Some(new);
         Ok(())
+    }
+
+    /// Says that a container's file of rules is in its new place: while it was not, others may have made a table without them.
+    pub(crate) fn arrived(&mut self, name: &ContainerName) -> Result<(), PolicyError> {
+        match self.open(name).map(|member| member.addresses) {
+            Ok(addresses) => self.moved(name, addresses),
+            Err(PolicyError::Reservation(ReservationError::Unknown { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Marks that what the table has and what it should have differ from now on, until this is committed or a later change is.
@@ -209,7 +228,8 @@ impl<'lock> PolicyChange<'lock> {
             .filter(|(_, before, now)| before != now)
             .collect();
         for (owner, before, now) in mentions {
-            for peer in now.difference(&before) {
+            let renamed = self.renamed.clone();
+            for peer in now.difference(&before).filter(|peer| renamed.as_ref() != Some(*peer)) {
                 if let Some(member) = self.open_peer(peer)? {
                     member.now.named_by.insert(owner.clone());
                 }
@@ -262,7 +282,7 @@ impl<'lock> PolicyChange<'lock> {
             let published = grants.filter(|grant| matches!(grant, Grant::Publish(..)));
             kept.extend(published.flat_map(|grant| grant.elements(&now)));
         }
-        (&(&gone - &new) - &kept, &new - &gone)
+        (&(&gone - &new) - &kept, new)
     }
 
     fn store(&self) -> Result<(), PolicyError> {
@@ -283,7 +303,8 @@ impl<'lock> PolicyChange<'lock> {
         // Where nothing was set up since the host's boot, the next start does, with these rules.
         if self.paths.network_record().exists() {
             let is_whole = self.mark == Mark::Made && HostNetwork::find_beside_change(&self.paths)?.is_some();
-            if !is_whole || firewall::change(&self.paths, gone, new).is_err() {
+            let is_nothing = gone.is_empty() && new.is_empty();
+            if !is_whole || (!is_nothing && firewall::change(&self.paths, gone, new).is_err()) {
                 let reservations = Reservations::read(&self.paths)?;
                 HostNetwork::load(&self.paths, self.lock, reservations.settings())?;
             }
