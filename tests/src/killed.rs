@@ -1,0 +1,69 @@
+//! Commands that are killed in the middle.
+//!
+//! `strace` kills `appc` just before each system call by which it changes anything, one after the other, until a run
+//! gets through. What it has started (monitors, containers) is not killed with it.
+
+use std::{collections::BTreeMap, fs, process::Stdio};
+
+use crate::{Finished, Host, LIMIT, eventually};
+
+/// Everything by which a process changes what others can see. With a `?` stands what not every architecture has.
+const CHANGES: &str = "?rename,renameat,renameat2,?mkdir,mkdirat,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,\
+    write,pwrite64,writev,ftruncate,fallocate,copy_file_range,sendfile,splice,ioctl,fsync,fdatasync,syncfs,flock,\
+    mount,umount2,move_mount,open_tree,mount_setattr,clone,clone3,?fork,?vfork,sendto,sendmsg,connect,\
+    ?chown,fchown,?lchown,fchownat,?chmod,fchmod,fchmodat,setxattr,fsetxattr,lsetxattr,utimensat,kill,pidfd_send_signal";
+
+/// Runs `appc` with `words` as often as it has steps, killed before another one each time (of many steps, before every
+/// `stride`th). `before` and `after` surround each try; the first and the last are not killed.
+#[track_caller]
+pub fn kill_at_each_step(
+    host: &Host,
+    stride: usize,
+    words: &[&str],
+    mut before: impl FnMut(usize),
+    mut after: impl FnMut(usize, &Finished),
+) {
+    let mut run = |step: usize, inject: Option<&str>| {
+        before(step);
+        let mut command = host.command("strace");
+        command.args(["-o", "trace", "-e", &format!("trace={CHANGES}")]);
+        if let Some(inject) = inject {
+            command.args(["-e", inject]);
+        }
+        command.arg("appc").args(words).stdin(Stdio::null());
+        let done = host.start_command(command, LIMIT).wait();
+        assert!([0, 137].contains(&done.code), "not killed, and yet: {}", done.transcript());
+        after(step, &done);
+        done
+    };
+    run(0, None).succeeds();
+    // strace counts each system call by itself.
+    let trace = fs::read_to_string(host.file("trace")).expect("read the trace of strace");
+    let mut counts = BTreeMap::new();
+    let mut steps = Vec::new();
+    for name in trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name) {
+        let count: &mut u32 = counts.entry(name).or_default();
+        *count += 1;
+        steps.push((name, *count));
+    }
+    let mut killed = 0;
+    for (step, (name, count)) in steps.iter().enumerate().step_by(stride) {
+        let done = run(step + 1, Some(&format!("inject={name}:signal=KILL:when={count}")));
+        killed += usize::from(done.code == 137);
+    }
+    eprintln!("{words:?} has {} steps, was killed {killed} times", steps.len());
+    // How often it waits for others may differ from run to run, and with it the number of steps.
+    assert!(killed * stride * 3 >= steps.len() * 2, "{killed} of {} steps: {counts:?}", steps.len());
+    run(0, None).succeeds();
+}
+
+/// Removes what the killed command left and asserts that this is all.
+#[track_caller]
+pub fn clear_up(host: &Host) {
+    eventually("gc finds nothing any more", || {
+        host.appc(["gc"]).succeeds();
+        let left = host.appc(["gc", "--dry-run"]).succeeds();
+        left.lines().all(|line| line.starts_with("mount ")).then_some(())
+    });
+    host.appc(["doctor"]).succeeds();
+}
