@@ -186,14 +186,14 @@ impl Container {
             let holder = format!("this container publishes it already (appc unpublish {port} {})", self.name);
             return Err(Error::PortTaken { port: port.to_string(), holder });
         }
-        // Held until the monitor does it: whoever has one of these ports is found before anything is changed.
-        let held = held_ports::hold(publication).map_err(|error| self.port_taken(error))?;
         self.change_rules(|change| {
+            // Whoever has one of these ports is found before anything is changed. It is let go before the rule is there, for from
+            // then on the monitor is to hold it, whoever asks the monitor first.
+            drop(held_ports::hold(publication).map_err(|error| self.port_taken(error))?);
             change.policy(&self.name)?.publish.insert(publication.clone());
             Ok(())
         })?;
         policy::admit_loopback(&self.paths, &self.name)?;
-        drop(held);
         if let Err(error) = self.hold_ports() {
             self.change_rules(|change| {
                 change.policy(&self.name)?.publish.remove(publication);
