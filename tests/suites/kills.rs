@@ -357,6 +357,9 @@ fn killed_while_it_renames_a_container() {
         host.provision("web");
         host.sh_in("web", "echo mine > file").succeeds();
         let ip = host.inspect("web")["ip"].clone();
+        // Else the first renaming has the end of that start to clear up, and the others have not.
+        let start = host.paths().container_run(&"web".parse().unwrap());
+        eventually("the start is cleared up", || (!start.exists()).then_some(()));
         kill_at_each_step(
             host,
             1,
