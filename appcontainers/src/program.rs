@@ -20,6 +20,8 @@ pub struct Program {
 
 /// Sets the host's interfaces up.
 pub const IP: Program = Program { name: "ip", package: "iproute2" };
+/// Ends connections that the kernel remembers.
+pub const CONNTRACK: Program = Program { name: "conntrack", package: "conntrack" };
 /// Enters a container's network.
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
 /// Loads the firewall.

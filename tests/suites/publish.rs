@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use appcontainers_tests::{Host, Outside, Places, Probe, Prober, Running, Said, in_sandbox};
+use appcontainers_tests::{Host, Outside, Places, Probe, Prober, Running, Said, eventually, in_sandbox};
 use serde_json::{Value, json};
 
 fn appc(host: &Host, line: &str) {
@@ -248,5 +248,34 @@ fn another_address_of_the_container_needs_no_other_publication() {
             assert_eq!(places.outside.gets("tcp", at, 8080), format!("web {own}"));
             assert_eq!(places.outside.gets("udp", at, 8081), format!("web {own}"));
         }
+    });
+}
+
+/// As a resolver or a tunnel does, which never asks from another port.
+#[test]
+fn who_goes_on_sending_from_one_port_finds_the_container_that_has_the_port_now() {
+    in_sandbox(|host| {
+        let places = Places::new(host, &["one", "two"]);
+        let [one, two] = &places.containers[..] else { panic!("two containers") };
+        let (outside, stream) = (&places.outside, Prober::STREAM);
+        for (version, at) in Outside::HOST.iter().enumerate() {
+            outside.ask(&json!(["flow", format!("udp{version}"), "udp", at, 5000])).unwrap();
+        }
+        let from = |prober: &Prober, what: &str| {
+            for address in Outside::ADDRESSES {
+                let name = format!("from {address} udp");
+                let before = prober.flow(&name).map_or(0, |flow| flow.received);
+                eventually(what, || prober.flow(&name).filter(|flow| flow.received > before + 2).map(drop));
+            }
+        };
+        eventually("it sends", || outside.flow("udp0").filter(|flow| flow.sent > 3).map(drop));
+        appc(host, &format!("publish 5000/udp one:{stream}"));
+        from(one, "packets come where the port was nobody's before");
+        appc(host, "unpublish 5000/udp one");
+        appc(host, &format!("publish 5000/udp two:{stream}"));
+        from(two, "packets come to the other container");
+        let ip = two.addresses()[0].rsplit_once('.').unwrap().0.to_owned();
+        appc(host, &format!("set two --ip {ip}.99"));
+        from(two, "packets come to the container's other address");
     });
 }

@@ -3,6 +3,7 @@
 
 mod element;
 mod listing;
+mod remembered;
 mod ruleset;
 
 use std::collections::BTreeSet;
@@ -20,13 +21,17 @@ use crate::{
 
 /// Makes the table lose `gone` and have `new`, at once.
 pub(super) fn change(paths: &Paths, gone: &BTreeSet<Element>, new: &BTreeSet<Element>) -> Result<(), ProgramError> {
-    NFT.run(&["-f", "-"], &element::script(&table(paths), gone, new)).map(drop)
+    NFT.run(&["-f", "-"], &element::script(&table(paths), gone, new))?;
+    remembered::forget(gone.iter().chain(new));
+    Ok(())
 }
 
 /// Makes the table anew, with these elements.
 pub(super) fn load(ruleset: &Ruleset<'_>, elements: &BTreeSet<Element>) -> Result<(), ProgramError> {
     let text = ruleset.text() + &element::script(ruleset.table, &BTreeSet::new(), elements);
-    NFT.run(&["-f", "-"], &text).map(drop)
+    NFT.run(&["-f", "-"], &text)?;
+    remembered::forget(elements.iter());
+    Ok(())
 }
 
 /// What the table has.
