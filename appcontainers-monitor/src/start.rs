@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use appcontainers::{
     Paths,
     container::startup_specs,
-    network::{self, HeldPorts, HostNetwork, Link, ReservationError, Reservations, policy},
+    network::{self, HeldPorts, HostNetwork, Link, NetworkMode, ReservationError, Reservations, policy},
     output::LogWriter,
     process::ProcessJournal,
     record::{ContainerRecord, Init},
@@ -41,7 +41,10 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let mode = arguments.mode;
     let mut ports = HeldPorts::default();
     if mode == StartMode::Full {
-        HostNetwork::ensure(&paths)?;
+        match container.network {
+            NetworkMode::Routed => HostNetwork::ensure(&paths)?,
+            NetworkMode::Bridge => HostNetwork::ensure_bridged(&paths)?,
+        };
         ports.follow(&paths, name)?;
         // The host's end of the last start may still be on its way out, and with it routes to these addresses.
         for address in settings.addresses(reservation.ip).all() {
@@ -53,7 +56,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let starting = runtime::begin(&paths, &container, &reservation, settings, mode, kept, &own_program)?;
     // From here on threads are fine: liblxc works in a child that was forked before.
     if let Some(interface) = starting.host_interface() {
-        policy::activate(&paths, &reservation, interface)?;
+        policy::activate(&paths, &reservation, interface, container.network)?;
     }
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
@@ -71,13 +74,22 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     })?;
     let init = start.record.init.and_then(|init| init.pid());
     let init = init.with_context(|| format!("the container's init ended at once{hint}"))?;
+    if let (NetworkMode::Bridge, Some(interface)) = (container.network, &start.record.host_interface) {
+        // Before the agent is greeted, so before anything of the container's own runs.
+        let addresses = settings.addresses(reservation.ip);
+        if let Err(error) = network::attach_port(&paths, interface, reservation.mac, addresses) {
+            let _ = rustix::process::pidfd_send_signal(&start.init, rustix::process::Signal::KILL);
+            return Err(error).context("cannot make the container a port of the bridge");
+        }
+    }
     if mode == StartMode::Full {
         policy::admit_loopback(&paths, name)?;
     }
-    if let Some(host_end) = &start.record.host_interface {
+    if let Some(interface) = &start.record.host_interface {
+        let bridge = network::bridge(&paths);
         let link = Link {
             init: init.as_raw_nonzero().get(),
-            host_end,
+            host_end: if container.network.is_routed() { interface } else { &bridge },
             mac: reservation.mac,
             addresses: settings.addresses(reservation.ip),
             gateways: settings.addresses(settings.gateway),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ContainerName, Hostname, Paths,
     image::{BaseReference, Digest, ImageConfig},
+    network::NetworkMode,
     skeleton::Phase,
     state::{Durability, StateError, Versioned, read, write},
 };
@@ -75,6 +76,9 @@ pub struct ContainerRecord {
     /// Its process 1.
     #[serde(default, skip_serializing_if = "Init::is_app")]
     pub init: Init,
+    /// How it is connected to the host.
+    #[serde(default, skip_serializing_if = "NetworkMode::is_routed")]
+    pub network: NetworkMode,
     /// How its program is run.
     pub config: ImageConfig,
 }

@@ -20,7 +20,7 @@ use crate::{
     container::{DEFAULT_STOP_TIMEOUT, Linked, NewContainer, create, recover},
     doctor::{self, Check},
     image::{Kind, Manifest, Store, base::Recipe},
-    network::{Reservations, policy::Egress},
+    network::{NetworkMode, Reservations, policy::Egress},
     record::Init,
     session,
     setup::{self, Change, SetupOptions},
@@ -95,6 +95,8 @@ pub struct ProvisionOptions {
     pub init: Init,
     /// Where it may connect to outside ([`Container::set_egress`]).
     pub egress: Egress,
+    /// How it is connected to the host.
+    pub network: NetworkMode,
 }
 
 /// How to make a container from an image.
@@ -121,6 +123,8 @@ pub struct LoadOptions {
     pub init: Init,
     /// Where it may connect to outside ([`Container::set_egress`]).
     pub egress: Egress,
+    /// How it is connected to the host.
+    pub network: NetworkMode,
 }
 
 /// Where an image is.
@@ -203,6 +207,7 @@ impl Service {
             overlay: OverlayKind::Raw,
             autostart: options.autostart,
             init: options.init,
+            network: options.network,
             manifest: &manifest,
         };
         self.make(&new, Phase::Provision, &options.egress)
@@ -233,6 +238,7 @@ impl Service {
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
             autostart: false,
             init: options.init,
+            network: options.network,
             manifest: &manifest,
         };
         self.make(&new, Phase::Load, &options.egress)

@@ -1,6 +1,6 @@
 //! `appc load-image`
 
-use appcontainers::{ContainerName, ImageSource, Init, LoadOptions, network::policy::Egress};
+use appcontainers::{ContainerName, ImageSource, Init, LoadOptions, NetworkMode, network::policy::Egress};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::values;
@@ -35,12 +35,15 @@ pub(crate) struct Args {
     /// Where it may connect to outside
     #[arg(long, value_name = "all|none|CIDR,…", default_value = "all", value_parser = values::egress)]
     egress: Egress,
+    /// Connect it to the host by an interface of its own, or as a port of the bridge; the rules are the same
+    #[arg(long, value_name = "routed|bridge", default_value = "routed", value_parser = values::network_mode)]
+    network: NetworkMode,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { image, ephemeral, name, privileged, init, egress } = self;
-        let options = LoadOptions { ephemeral, name, privileged, init, egress };
+        let Self { image, ephemeral, name, privileged, init, egress, network } = self;
+        let options = LoadOptions { ephemeral, name, privileged, init, egress, network };
         context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

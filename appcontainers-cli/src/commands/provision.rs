@@ -1,6 +1,6 @@
 //! `appc provision`
 
-use appcontainers::{ContainerName, Hostname, ImageName, Init, ProvisionOptions, network::policy::Egress};
+use appcontainers::{ContainerName, Hostname, ImageName, Init, NetworkMode, ProvisionOptions, network::policy::Egress};
 
 use super::values;
 use crate::context::Context;
@@ -38,12 +38,15 @@ pub(crate) struct Args {
     /// Where it may connect to outside
     #[arg(long, value_name = "all|none|CIDR,…", default_value = "all", value_parser = values::egress)]
     egress: Egress,
+    /// Connect it to the host by an interface of its own, or as a port of the bridge; the rules are the same
+    #[arg(long, value_name = "routed|bridge", default_value = "routed", value_parser = values::network_mode)]
+    network: NetworkMode,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { base, name, hostname, privileged, autostart, init, egress } = self;
-        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress };
+        let Self { base, name, hostname, privileged, autostart, init, egress, network } = self;
+        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress, network };
         context.announce(&context.service.provision_with(&options)?)
     }
 }

@@ -1,6 +1,6 @@
 //! `appc run`
 
-use appcontainers::{Container, ImageSource, LoadOptions, network::policy::Egress};
+use appcontainers::{Container, ImageSource, LoadOptions, NetworkMode, network::policy::Egress};
 use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
     error::ErrorKind,
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// With --image: where the new container may connect to outside [default: all]
     #[arg(long, requires = "image", value_name = "all|none|CIDR,…", value_parser = values::egress)]
     egress: Option<Egress>,
+    /// With --image: connect the new container to the host by an interface of its own, or as a port of the bridge
+    #[arg(long, requires = "image", value_name = "routed|bridge", value_parser = values::network_mode)]
+    network: Option<NetworkMode>,
     /// Standard input is always passed on: this is for those who are used to typing -it
     #[arg(short, long, hide = true)]
     interactive: bool,
@@ -92,6 +95,7 @@ impl Args {
             ephemeral: self.rm,
             privileged: self.privileged,
             egress: self.egress.clone().unwrap_or_default(),
+            network: self.network.unwrap_or_default(),
             ..LoadOptions::default()
         };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use appcontainers::{
-    ContainerName, ImageSource, Init,
+    ContainerName, ImageSource, Init, NetworkMode,
     event::Since,
     network::{Port, Protocol, policy::Egress},
 };
@@ -60,6 +60,15 @@ pub(super) fn init(text: &str) -> Result<Init, String> {
         "app" => Ok(Init::App),
         "system" => Ok(Init::System),
         _ => Err("use app or system".to_owned()),
+    }
+}
+
+/// How a container is connected to the host.
+pub(super) fn network_mode(text: &str) -> Result<NetworkMode, String> {
+    match text {
+        "routed" => Ok(NetworkMode::Routed),
+        "bridge" => Ok(NetworkMode::Bridge),
+        _ => Err("use routed or bridge".to_owned()),
     }
 }
 

@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 use super::Container;
 use crate::{
     Error, event, gateway,
-    network::{Addresses, MacAddress, ReservationError, ReservationStore, find, move_interface, policy::PolicyChange},
+    network::{
+        Addresses, InterfaceError, NetworkMode, Reservation, ReservationError, ReservationStore, attach_port, bridge,
+        find, forget_port, move_interface, policy::PolicyChange,
+    },
     runtime::{self, RuntimeError, StartRecord, Status},
     state::HostLock,
 };
@@ -18,7 +21,8 @@ impl Container {
     pub fn set_ip(&self, ip: Ipv4Addr) -> Result<(), Error> {
         // Nobody starts it meanwhile.
         let _lock = self.lock()?;
-        let durability = self.record()?.overlay.durability();
+        let record = self.record()?;
+        let durability = record.overlay.durability();
         let unknown = || ReservationError::Unknown { name: self.name.clone() };
         let start = StartRecord::load(&self.paths, &self.name)?.filter(|start| start.status() == Status::Running);
         {
@@ -36,7 +40,7 @@ impl Container {
             }
             change.commit()?;
             if let Some(start) = &start {
-                self.move_running(start, reservation.mac, settings.addresses(ip))?;
+                self.move_running(start, record.network, &reservation, settings.addresses(ip))?;
             }
         }
         if start.is_some() {
@@ -47,9 +51,23 @@ impl Container {
         Ok(())
     }
 
-    fn move_running(&self, start: &StartRecord, mac: MacAddress, addresses: Addresses) -> Result<(), Error> {
+    fn move_running(
+        &self,
+        start: &StartRecord,
+        mode: NetworkMode,
+        reservation: &Reservation,
+        addresses: Addresses,
+    ) -> Result<(), Error> {
         let (Some(init), Some(interface)) = (start.init, &start.host_interface) else { return Ok(()) };
-        let moved = move_interface(init.pid, interface, mac, addresses);
+        let mac = reservation.mac;
+        let moved = match mode {
+            NetworkMode::Routed => move_interface(init.pid, interface, mac, addresses).map(drop),
+            NetworkMode::Bridge => move_interface(init.pid, &bridge(&self.paths), mac, addresses).and_then(|old| {
+                let forgotten = forget_port(&self.paths, old.into_iter());
+                let attached = forgotten.and_then(|()| attach_port(&self.paths, interface, mac, addresses));
+                attached.map_err(InterfaceError::Port)
+            }),
+        };
         Ok(moved.map_err(|source| RuntimeError::Interface { name: self.name.clone(), source })?)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     error::io_error,
     event, gateway,
     image::{BaseReference, Manifest},
-    network::{PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
+    network::{NetworkMode, PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     record::{ContainerRecord, Init, OverlayKind},
     runtime,
     skeleton::{self, Phase, SkeletonContext},
@@ -28,6 +28,7 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) overlay: OverlayKind,
     pub(crate) autostart: bool,
     pub(crate) init: Init,
+    pub(crate) network: NetworkMode,
     pub(crate) manifest: &'a Manifest,
 }
 
@@ -154,6 +155,7 @@ fn write(
         survives_stop: false,
         autostart: new.autostart,
         init: new.init,
+        network: new.network,
         config: new.manifest.config.clone(),
     };
     record.store(paths)?;

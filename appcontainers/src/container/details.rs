@@ -10,7 +10,7 @@ use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
     network::{
-        IdRange, MacAddress, Port, ReservationError, Reservations,
+        IdRange, MacAddress, NetworkMode, Port, ReservationError, Reservations,
         policy::{Egress, NetworkPolicy},
     },
     record::{ContainerRecord, Init, OverlayKind},
@@ -66,13 +66,15 @@ pub struct ContainerDetails {
     pub config: ImageConfig,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
-    /// Its own network rules; those of others that concern it has [`Container::network`].
+    /// How it is connected, and its own network rules; those of others that concern it has [`Container::network`].
     pub network: NetworkRules,
 }
 
-/// A container's network rules.
+/// A container's network: its mode and its rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NetworkRules {
+    /// How it is connected to the host.
+    pub mode: NetworkMode,
     /// Who may connect to it.
     pub allow: Vec<AllowRule>,
     /// The services that it knows by name.
@@ -114,8 +116,8 @@ pub struct PublishRule {
     pub port: String,
 }
 
-impl From<NetworkPolicy> for NetworkRules {
-    fn from(policy: NetworkPolicy) -> Self {
+impl NetworkRules {
+    fn new(mode: NetworkMode, policy: NetworkPolicy) -> Self {
         let allow = policy.allow.into_iter().map(|allow| AllowRule { from: allow.from.to_string(), port: allow.port });
         let links = policy.links.into_iter().map(|(service, link)| LinkRule {
             service,
@@ -127,7 +129,13 @@ impl From<NetworkPolicy> for NetworkRules {
             host_port: one.host_side(),
             port: one.inside(),
         });
-        Self { allow: allow.collect(), links: links.collect(), publish: publish.collect(), egress: policy.egress }
+        Self {
+            mode,
+            allow: allow.collect(),
+            links: links.collect(),
+            publish: publish.collect(),
+            egress: policy.egress,
+        }
     }
 }
 
@@ -164,6 +172,6 @@ pub(crate) fn details(
         created: record.created,
         config: record.config,
         layers: record.layers,
-        network: network.into(),
+        network: NetworkRules::new(record.network, network),
     })
 }

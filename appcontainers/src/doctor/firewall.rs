@@ -13,7 +13,7 @@ use super::Check;
 use crate::{
     Paths,
     error::chain,
-    network::{table, veth_prefix},
+    network::{HostNetwork, bridge, table, veth_prefix},
     program::{NFT, ProgramError},
 };
 
@@ -47,7 +47,11 @@ struct Rule {
 
 /// Whether another table drops containers' packets.
 pub(super) fn check(paths: &Paths) -> Check {
-    match look(&table(paths), &veth_prefix(paths)) {
+    let mut interfaces = vec![format!("{}*", veth_prefix(paths))];
+    if HostNetwork::is_with_bridge(paths) {
+        interfaces.push(bridge(paths));
+    }
+    match look(&table(paths), &interfaces) {
         Ok(check) => check,
         Err(LookError::Program(error)) => Check::warning(NAME, chain(&error), "run: nft -j list chains"),
         Err(LookError::Answer) => {
@@ -61,7 +65,7 @@ enum LookError {
     Answer,
 }
 
-fn look(own_table: &str, veths: &str) -> Result<Check, LookError> {
+fn look(own_table: &str, interfaces: &[String]) -> Result<Check, LookError> {
     let list = |arguments: &[&str]| {
         let text = NFT.run(arguments, "").map_err(LookError::Program)?;
         parse(&text).ok_or(LookError::Answer)
@@ -71,7 +75,7 @@ fn look(own_table: &str, veths: &str) -> Result<Check, LookError> {
     for table in suspects(&chains, own_table) {
         // Only these, as tables may be large.
         let items = list(&["-j", "list", "table", &table.0, &table.1])?;
-        obstacles.extend(judge(&items, veths));
+        obstacles.extend(interfaces.iter().flat_map(|interface| judge(&items, interface)));
     }
     Ok(tell(&obstacles))
 }
@@ -111,11 +115,11 @@ struct Obstacle {
     mend: String,
 }
 
-/// What of one table is in the way.
-fn judge(table: &[Item], veths: &str) -> Vec<Obstacle> {
+/// What of one table is in the way of an interface's packets; `*` at its name's end stands for any more.
+fn judge(table: &[Item], interface: &str) -> Vec<Obstacle> {
     let rules: Vec<&Rule> = table.iter().filter_map(|item| item.rule.as_ref()).collect();
     let names: BTreeSet<&str> = table.iter().filter_map(|item| Some(item.chain.as_ref()?.name.as_str())).collect();
-    let lets_through = |key: &str| rules.iter().any(|rule| matches_interface(rule, key, veths) && goes_on(rule));
+    let lets_through = |key: &str| rules.iter().any(|rule| matches_interface(rule, key, interface) && goes_on(rule));
     let mut obstacles = Vec::new();
     for chain in table.iter().filter_map(|item| item.chain.as_ref()) {
         let Chain { family, table, name, .. } = chain;
@@ -124,9 +128,9 @@ fn judge(table: &[Item], veths: &str) -> Vec<Obstacle> {
                 detail: format!(
                     "chain {name} of table {family} {table} drops what is forwarded, containers' packets too"
                 ),
-                mend: mend_forward(chain, &names, veths),
+                mend: mend_forward(chain, &names, interface),
             }),
-            Some(Hook::Input) => obstacles.extend(judge_input(chain, &rules, veths, lets_through("iifname"))),
+            Some(Hook::Input) => obstacles.extend(judge_input(chain, &rules, interface, lets_through("iifname"))),
             _ => {}
         }
     }
@@ -134,7 +138,7 @@ fn judge(table: &[Item], veths: &str) -> Vec<Obstacle> {
 }
 
 /// Containers open no connections to the host, but their answers come to it, and neighbour discovery.
-fn judge_input(chain: &Chain, rules: &[&Rule], veths: &str, lets_through: bool) -> Option<Obstacle> {
+fn judge_input(chain: &Chain, rules: &[&Rule], interface: &str, lets_through: bool) -> Option<Obstacle> {
     let Chain { family, table, name, .. } = chain;
     let mentions = |what: &dyn Fn(&Value) -> bool| {
         rules.iter().any(|rule| rule.expr.iter().filter_map(|expr| expr.get("match")).any(what) && goes_on(rule))
@@ -156,15 +160,17 @@ fn judge_input(chain: &Chain, rules: &[&Rule], veths: &str, lets_through: bool) 
     };
     Some(Obstacle {
         detail: format!("chain {name} of table {family} {table} drops {what}"),
-        mend: format!("nft insert rule {family} {table} {name} iifname '\"{veths}*\"' {missing}"),
+        mend: format!("nft insert rule {family} {table} {name} iifname '\"{interface}\"' {missing}"),
     })
 }
 
-fn mend_forward(chain: &Chain, names: &BTreeSet<&str>, veths: &str) -> String {
+fn mend_forward(chain: &Chain, names: &BTreeSet<&str>, interface: &str) -> String {
+    // As iptables(8) has it.
+    let plus = interface.replace('*', "+");
     let Chain { family, table, name, .. } = chain;
     if table == FIREWALLD {
         return format!(
-            "firewall-cmd --permanent --zone=trusted --add-interface='{veths}+'; \
+            "firewall-cmd --permanent --zone=trusted --add-interface='{plus}'; \
              firewall-cmd --permanent --new-policy=appc-in; \
              firewall-cmd --permanent --policy=appc-in --add-ingress-zone=ANY; \
              firewall-cmd --permanent --policy=appc-in --add-egress-zone=trusted; \
@@ -172,25 +178,24 @@ fn mend_forward(chain: &Chain, names: &BTreeSet<&str>, veths: &str) -> String {
         );
     }
     if names.contains("ufw-user-forward") || names.contains("ufw6-user-forward") {
-        return format!("ufw route allow in on '{veths}+'; ufw route allow out on '{veths}+'");
+        return format!("ufw route allow in on '{plus}'; ufw route allow out on '{plus}'");
     }
     if family != "inet" && table == "filter" && name == "FORWARD" {
         let program = if family == "ip" { "iptables" } else { "ip6tables" };
         // Docker writes its own part anew, and leaves that one to the user.
         let chain = if names.contains("DOCKER-USER") { "DOCKER-USER" } else { "FORWARD" };
-        let insert = |side: &str| format!("{program} -I {chain} {side} '{veths}+' -j ACCEPT");
+        let insert = |side: &str| format!("{program} -I {chain} {side} '{plus}' -j ACCEPT");
         return format!("{}; {}", insert("-i"), insert("-o"));
     }
-    let insert = |key: &str| format!("nft insert rule {family} {table} {name} {key} '\"{veths}*\"' accept");
+    let insert = |key: &str| format!("nft insert rule {family} {table} {name} {key} '\"{interface}\"' accept");
     format!("{}; {}", insert("iifname"), insert("oifname"))
 }
 
 /// Whether a rule is about all that comes from, or goes to, containers' interfaces.
-fn matches_interface(rule: &Rule, key: &str, veths: &str) -> bool {
-    let wanted = format!("{veths}*");
+fn matches_interface(rule: &Rule, key: &str, interface: &str) -> bool {
     let matches: Vec<_> = rule.expr.iter().filter_map(|expr| expr.get("match")).collect();
     let [only] = matches[..] else { return false };
-    only["op"] == "==" && only["left"]["meta"]["key"] == key && only["right"] == wanted.as_str()
+    only["op"] == "==" && only["left"]["meta"]["key"] == key && only["right"] == interface
 }
 
 /// Whether a rule lets through what it matches, or has another chain decide.
@@ -202,7 +207,9 @@ fn tell(obstacles: &[Obstacle]) -> Check {
     if obstacles.is_empty() {
         return Check::fit(NAME, "none drops what is forwarded");
     }
-    let details: Vec<&str> = obstacles.iter().map(|one| one.detail.as_str()).collect();
+    let mut details: Vec<&str> = obstacles.iter().map(|one| one.detail.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    details.retain(|detail| seen.insert(*detail));
     let mut mends: Vec<&str> = obstacles.iter().map(|one| one.mend.as_str()).collect();
     mends.dedup();
     Check::warning(NAME, details.join("; "), mends.join("; "))
@@ -236,7 +243,7 @@ mod tests {
         let text = json!({"nftables": all});
         let items = parse(&text.to_string()).unwrap();
         let chains: Vec<_> = items.iter().filter_map(|item| item.chain.clone()).collect();
-        let obstacles = if suspects(&chains, "appcontainers").is_empty() { Vec::new() } else { judge(&items, "v1a2b") };
+        let obstacles = if suspects(&chains, "appcontainers").is_empty() { Vec::new() } else { judge(&items, "v1a2b*") };
         tell(&obstacles)
     }
 

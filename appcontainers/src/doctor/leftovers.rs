@@ -164,6 +164,7 @@ mod tests {
                 survives_stop: false,
                 autostart: false,
                 init: Init::App,
+                network: Default::default(),
                 config: ImageConfig::default(),
             };
             record.store(&paths).unwrap();

@@ -6,9 +6,12 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use super::{
-    HostNetwork, HostNetworkError, Reservations, bridge,
+    HostNetwork, HostNetworkError, NetworkMode, Reservations, bridge,
     firewall::{self, Element},
-    host::{FORWARDING, FORWARDING_V6, forwards, has_interface, has_table, interface_index, kernel_error, namespace},
+    host::{
+        FORWARDING, FORWARDING_V6, forwards, has_bridge_table, has_interface, has_table, interface_index, kernel_error,
+        namespace,
+    },
     netlink::{RouteTo, route_to},
     policy, table,
 };
@@ -32,6 +35,11 @@ pub enum Fault {
     /// The firewall's table is gone.
     Table {
         /// Its name, in the family inet.
+        name: String,
+    },
+    /// The table for containers at the bridge is gone.
+    BridgeTable {
+        /// Its name, in the family bridge.
         name: String,
     },
     /// The bridge is gone.
@@ -89,6 +97,7 @@ impl fmt::Display for Fault {
             Self::Outdated => f.write_str("it was set up by another version of appc"),
             Self::Interrupted => f.write_str("a command was killed while it changed the rules"),
             Self::Table { name } => write!(f, "firewall table inet {name} is gone"),
+            Self::BridgeTable { name } => write!(f, "firewall table bridge {name} is gone"),
             Self::Bridge { name } => write!(f, "bridge {name} is gone"),
             Self::Gateway { address } => write!(f, "this host has not the gateway's address {address}"),
             Self::Subnet { subnet } => write!(f, "route unreachable {subnet} is gone"),
@@ -132,6 +141,7 @@ impl HostNetwork {
         };
         check(self.has_ruleset(&Digest::of(self.ruleset_text(paths).as_bytes())), &|| Fault::Outdated);
         check(has_table(&table(paths))?, &|| Fault::Table { name: table(paths) });
+        check(!self.is_bridged() || has_bridge_table(&table(paths))?, &|| Fault::BridgeTable { name: table(paths) });
         check(has_interface(&bridge(paths))?, &|| Fault::Bridge { name: bridge(paths) });
         check(forwards(FORWARDING)?, &|| Fault::Forwarding { setting: "net.ipv4.ip_forward" });
         let mut sides = vec![(IpAddr::V4(self.gateway), IpNetwork::V4(self.subnet))];
@@ -173,18 +183,23 @@ impl HostNetwork {
         Ok(Some(faults))
     }
 
-    /// How the table differs from what containers' rules say.
+    /// How the tables differ from what containers' rules say.
     pub(super) fn table_faults(
         &self,
         paths: &Paths,
         _lock: &HostLock,
         reservations: &Reservations,
     ) -> Result<TableFaults, HostNetworkError> {
-        let listing = firewall::list(paths)?;
+        let mut listings = vec![firewall::list(paths)?];
+        let mut wanted = policy::all_elements(paths, reservations);
+        if self.is_bridged() {
+            listings.push(firewall::list_bridge(paths)?);
+            wanted.extend(policy::at_bridge(paths, reservations).into_iter().flat_map(|one| one.elements));
+        }
         let expected = self.rule_count(paths);
-        let rules = (listing.rules != expected).then_some(Fault::Rules { found: listing.rules, expected });
-        let found: BTreeSet<Element> = listing.elements.into_keys().collect();
-        let wanted = policy::all_elements(paths, reservations);
+        let found = listings.iter().map(|listing| listing.rules).sum();
+        let rules = (found != expected).then_some(Fault::Rules { found, expected });
+        let found: BTreeSet<Element> = listings.into_iter().flat_map(|listing| listing.elements.into_keys()).collect();
         Ok(TableFaults { rules, missing: &wanted - &found, foreign: &found - &wanted })
     }
 }
@@ -196,14 +211,20 @@ pub(super) fn route_faults(
 ) -> Result<Vec<(Fault, Option<String>)>, HostNetworkError> {
     let mut faults = Vec::new();
     for one in reservations.list() {
-        let Some(interface) = policy::host_interface(paths, &one.name) else { continue };
+        let Some(attachment) = policy::attachment(paths, &one.name) else { continue };
         if runtime::status(paths, &one.name)? != Status::Running {
             continue;
         }
-        let Some(index) = interface_index(&interface)? else {
+        let Some(mut index) = interface_index(&attachment.interface)? else {
             faults.push((Fault::Interface { name: one.name }, None));
             continue;
         };
+        let mut interface = attachment.interface;
+        if attachment.mode == NetworkMode::Bridge {
+            interface = bridge(paths);
+            let Some(of_bridge) = interface_index(&interface)? else { continue };
+            index = of_bridge;
+        }
         for address in reservations.settings().addresses(one.ip).all() {
             if ask_route(address)? != RouteTo::Interface(index) {
                 faults.push((Fault::Route { name: one.name.clone(), address }, Some(interface.clone())));

@@ -1,5 +1,6 @@
-//! The host's side of the containers' network: a bridge without ports that holds the gateway's addresses
-//! as /32 and /128, routes that lead nowhere for what no container has, forwarding, and one nftables table.
+//! The host's side of the containers' network: a bridge that holds the gateway's addresses as /32 and /128, without ports as
+//! long as no container is one, routes that lead nowhere for what no container has, forwarding, and one nftables table; for
+//! containers at the bridge, a second one.
 //!
 //! Nothing of it survives a reboot, so every start asks whether it is there: a few system calls, no
 //! program. What was set up is recorded in the run directory together with the network namespace it
@@ -17,7 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_ind
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fault, PoolSettings, ReservationError, Reservations, bridge,
+    Fault, PoolSettings, ReservationError, Reservations, bridge, bridge_mac, bridge_port,
     faults::{TableFaults, route_faults},
     firewall::{self, Ruleset},
     netlink, policy, table, veth_prefix,
@@ -90,6 +91,9 @@ pub struct HostNetwork {
     /// Whether this turned forwarding of IPv6 on.
     #[serde(default)]
     forwarding6_enabled: bool,
+    /// Whether there is the table for containers at the bridge, too.
+    #[serde(default)]
+    bridged: bool,
 }
 
 /// The containers' network in IPv6.
@@ -174,6 +178,21 @@ impl HostNetwork {
         Ok(Self::set_up(paths, &lock, reservations.settings())?.0)
     }
 
+    /// As [`Self::ensure`], for a container at the bridge.
+    pub fn ensure_bridged(paths: &Paths) -> Result<Self, HostNetworkError> {
+        let up = Self::ensure(paths)?;
+        if up.bridged {
+            return Ok(up);
+        }
+        let _lock = HostLock::acquire(paths)?;
+        let mut up = Self::read(paths)?.unwrap_or(up);
+        up.bridged = true;
+        up.ruleset = Digest::of(up.ruleset_text(paths).as_bytes());
+        up.load_bridge_table(paths, &Reservations::read(paths)?)?;
+        state::write(&paths.network_record(), &up, Durability::Volatile)?;
+        Ok(up)
+    }
+
     /// Sets up what is missing, after a thorough look, and says what that was.
     pub fn set_up(
         paths: &Paths,
@@ -208,6 +227,9 @@ impl HostNetwork {
             changes.push(Change::FirewallMended { table, added, removed });
         }
         changes.extend(set_up_routes(paths, &reservations)?);
+        if self.bridged {
+            attach_all(paths, &reservations);
+        }
         Ok((self, changes))
     }
 
@@ -231,6 +253,7 @@ impl HostNetwork {
                 || !forwards(FORWARDING)?,
             forwarding6_enabled: before.as_ref().is_some_and(|before| before.forwarding6_enabled)
                 || (v6.is_some() && !forwards(FORWARDING_V6)?),
+            bridged: before.as_ref().is_some_and(|before| before.bridged),
         };
         record.ruleset = Digest::of(record.ruleset_text(paths).as_bytes());
         // Recorded first: a kill in between must not lose what there is to undo.
@@ -239,6 +262,7 @@ impl HostNetwork {
         // The firewall comes before what it guards.
         let reservations = Reservations::read(paths)?;
         let elements = policy::all_elements(paths, &reservations);
+        record.load_bridge_table(paths, &reservations)?;
         record.with_ruleset(paths, |ruleset| firewall::load(ruleset, &elements))?;
         if paths.network_change_mark().exists() {
             // Whoever was killed may not have come to the names, either.
@@ -246,7 +270,10 @@ impl HostNetwork {
         }
         remove_file(&paths.network_change_mark())?;
         changes.push(Change::FirewallLoaded { table: table(paths) });
-        changes.extend(set_up_bridge(&bridge(paths), &record)?);
+        changes.extend(set_up_bridge(paths, &record)?);
+        if record.bridged {
+            attach_all(paths, &reservations);
+        }
         if !forwards(FORWARDING)? {
             write_setting(FORWARDING, "1\n")?;
             changes.push(Change::ForwardingEnabled);
@@ -265,17 +292,36 @@ impl HostNetwork {
         self.namespace == namespace
     }
 
-    /// Whether the table was loaded with this text.
+    /// Whether the tables were loaded with this text.
     pub(super) fn has_ruleset(&self, digest: &Digest) -> bool {
         self.ruleset == *digest
     }
 
+    /// Whether a container was a port of the bridge since this was set up.
+    pub(crate) fn is_with_bridge(paths: &Paths) -> bool {
+        Self::read(paths).is_ok_and(|record| record.is_some_and(|record| record.bridged))
+    }
+
+    /// Whether there should be the table of the family bridge.
+    pub(super) fn is_bridged(&self) -> bool {
+        self.bridged
+    }
+
     pub(super) fn rule_count(&self, paths: &Paths) -> usize {
-        self.with_ruleset(paths, |ruleset| ruleset.rule_count())
+        firewall::rule_count(&self.ruleset_text(paths))
     }
 
     pub(super) fn ruleset_text(&self, paths: &Paths) -> String {
-        self.with_ruleset(paths, |ruleset| ruleset.text())
+        let text = self.with_ruleset(paths, |ruleset| ruleset.text());
+        if self.bridged { text + &firewall::bridge_text(paths) } else { text }
+    }
+
+    fn load_bridge_table(&self, paths: &Paths, reservations: &Reservations) -> Result<(), HostNetworkError> {
+        if self.bridged {
+            let elements = policy::at_bridge(paths, reservations).into_iter().flat_map(|one| one.elements).collect();
+            firewall::load_bridge(paths, &elements)?;
+        }
+        Ok(())
     }
 
     fn with_ruleset<T>(&self, paths: &Paths, f: impl FnOnce(&Ruleset<'_>) -> T) -> T {
@@ -296,7 +342,8 @@ impl HostNetwork {
         note(tear_down_forwarding(paths, FORWARDING_V6));
         note(tear_down_routes(paths));
         note(tear_down_bridge(&bridge(paths)));
-        note(tear_down_table(&table(paths)));
+        note(tear_down_table("inet", &table(paths)));
+        note(tear_down_table("bridge", &table(paths)));
         for path in [paths.network_record(), paths.network_change_mark()] {
             note(remove_file(&path).map(|()| None));
         }
@@ -304,12 +351,14 @@ impl HostNetwork {
     }
 }
 
-fn set_up_bridge(name: &str, network: &HostNetwork) -> Result<Option<Change>, HostNetworkError> {
+fn set_up_bridge(paths: &Paths, network: &HostNetwork) -> Result<Option<Change>, HostNetworkError> {
     let HostNetwork { subnet, gateway, v6, .. } = network;
+    let (name, mac) = (&bridge(paths), bridge_mac(paths));
     let is_new = !has_interface(name)?;
     // Without a route of its own, what is for a container that does not run would go where the default route leads.
-    let mut set =
-        format!("address replace {gateway}/32 dev {name}\nlink set {name} up\nroute replace unreachable {subnet}\n");
+    let mut set = format!(
+        "link set {name} address {mac}\nlink set {name} type bridge mcast_snooping 0\naddress replace {gateway}/32 dev {name}\nlink set {name} up\nroute replace unreachable {subnet}\n"
+    );
     if let Some(HostNetwork6 { subnet, gateway }) = v6 {
         set += &format!("address replace {gateway}/128 dev {name} nodad\nroute replace unreachable {subnet}\n");
     }
@@ -349,12 +398,22 @@ fn tear_down_bridge(name: &str) -> Result<Option<Change>, HostNetworkError> {
     Ok(Some(Change::BridgeRemoved { name: name.to_owned() }))
 }
 
-fn tear_down_table(name: &str) -> Result<Option<Change>, HostNetworkError> {
-    if !has_table(name)? {
+/// Brings all containers that are at the bridge back to it. One whose interface is gone is about to end.
+fn attach_all(paths: &Paths, reservations: &Reservations) {
+    for policy::AtBridge { interface, mac, addresses, .. } in policy::at_bridge(paths, reservations) {
+        if let Err(error) = bridge_port::attach(paths, &interface, mac, addresses) {
+            tracing::debug!(%interface, %error, "cannot bring a container back to the bridge");
+        }
+    }
+}
+
+fn tear_down_table(family: &str, name: &str) -> Result<Option<Change>, HostNetworkError> {
+    if !(if family == "bridge" { has_bridge_table(name) } else { has_table(name) })? {
         return Ok(None);
     }
-    NFT.run(&["delete", "table", "inet", name], "")?;
-    Ok(Some(Change::FirewallRemoved { table: name.to_owned() }))
+    NFT.run(&["delete", "table", family, name], "")?;
+    // One to the user, who never asked for two.
+    Ok((family == "inet").then(|| Change::FirewallRemoved { table: name.to_owned() }))
 }
 
 fn tear_down_routes(paths: &Paths) -> Result<Option<Change>, HostNetworkError> {
@@ -452,6 +511,10 @@ pub(super) fn interface_index(name: &str) -> Result<Option<u32>, HostNetworkErro
 
 pub(super) fn has_table(name: &str) -> Result<bool, HostNetworkError> {
     netlink::has_table(name).map_err(kernel_error(|| format!("nftables table inet {name}")))
+}
+
+pub(super) fn has_bridge_table(name: &str) -> Result<bool, HostNetworkError> {
+    netlink::has_bridge_table(name).map_err(kernel_error(|| format!("nftables table bridge {name}")))
 }
 
 /// For `map_err`: the kernel did not answer.

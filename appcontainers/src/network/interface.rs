@@ -27,6 +27,9 @@ pub enum InterfaceError {
     /// What `ip` said is not understood.
     #[error("cannot understand what ip(8) says of the container's interface")]
     Answer(#[from] serde_json::Error),
+    /// The kernel does not take what it has to know of the container's port at the bridge.
+    #[error("cannot tell the kernel where the container is at the bridge")]
+    Port(#[source] io::Error),
     /// A route is in the way.
     #[error("cannot remove the host's route to {address}")]
     Route {
@@ -54,7 +57,7 @@ struct Info {
 pub struct Link<'a> {
     /// The container's init.
     pub init: i32,
-    /// The host's end of the pair.
+    /// The host's end of the pair, or the bridge that this is a port of.
     pub host_end: &'a str,
     /// The MAC of the container's end.
     pub mac: MacAddress,
@@ -97,13 +100,13 @@ fn index_of(interface: &str) -> io::Result<u32> {
 }
 
 /// Gives the interface of the container with this init these addresses and no others, and the host routes to them through
-/// its end of the pair.
+/// its end of the pair, or through the bridge. The addresses that it had before.
 pub(crate) fn move_interface(
     init: i32,
     host_end: &str,
     mac: MacAddress,
     addresses: Addresses,
-) -> Result<(), InterfaceError> {
+) -> Result<Vec<IpAddr>, InterfaceError> {
     let init = init.to_string();
     let inside = |words: &[&str], input: &str| {
         // The host's program, in nothing of the container's but its network.
@@ -114,6 +117,7 @@ pub(crate) fn move_interface(
     let interfaces: Vec<Interface> = serde_json::from_str(&listing)?;
     let old = interfaces.into_iter().flat_map(|interface| interface.addr_info);
     let old = old.filter(|info| info.scope == "global" && addresses.all().all(|address| address != info.local));
+    let old: Vec<_> = old.map(|info| info.local).collect();
     let (mut script, mut routes) = (String::new(), String::new());
     for address in addresses.all() {
         let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
@@ -122,11 +126,11 @@ pub(crate) fn move_interface(
         routes += &format!("route replace {address}/{length} dev {host_end}\n");
         routes += &format!("neigh replace {address} lladdr {mac} dev {host_end} nud permanent\n");
     }
-    for Info { local, .. } in old {
+    for &local in &old {
         script += &format!("address delete {local} dev {INSIDE}\n");
         delete_route(local).map_err(|source| InterfaceError::Route { address: local, source })?;
     }
     inside(&["-batch", "-"], &script)?;
     IP.run(&["-batch", "-"], &routes)?;
-    Ok(())
+    Ok(old)
 }

@@ -2,6 +2,7 @@
 //! until it is removed; and the host's side of it.
 
 mod address;
+mod bridge_port;
 mod faults;
 mod firewall;
 pub mod held_ports;
@@ -11,6 +12,7 @@ mod index;
 mod interface;
 mod journal;
 mod mac;
+mod mode;
 mod names;
 mod netlink;
 pub mod policy;
@@ -20,6 +22,8 @@ mod reservation;
 mod snapshot;
 
 pub use address::{NoSubnet, RoutesError, default_subnet, host_networks};
+pub use bridge_port::attach as attach_port;
+pub(crate) use bridge_port::forget as forget_port;
 pub use faults::Fault;
 pub(crate) use faults::is_own_address;
 pub use firewall::Traffic;
@@ -30,7 +34,8 @@ pub use id_range::{IdBeyondRange, IdRange, SubordinateIds, SubordinateIdsError};
 pub(crate) use interface::move_interface;
 pub use interface::{InterfaceError, Link, settle_interface};
 pub use mac::{InvalidMac, MacAddress};
-pub use names::{bridge, new_veth_name, table, veth_prefix};
+pub use mode::NetworkMode;
+pub use names::{bridge, bridge_mac, new_veth_name, table, veth_prefix};
 pub use netlink::delete_route;
 pub use policy::{Addresses, Port, Protocol};
 pub use reservation::{

@@ -1,5 +1,6 @@
 //! Names that the whole host shares, made so that two state directories on one host never meet.
 
+use super::MacAddress;
 use crate::{DEFAULT_ROOT, Paths};
 
 /// What the names of the host's ends of containers' veths begin with: `v` and four hex digits.
@@ -12,12 +13,20 @@ pub fn new_veth_name(paths: &Paths) -> String {
     format!("{}{:08x}", veth_prefix(paths), rand::random::<u32>())
 }
 
-/// The bridge without ports that holds the gateway's address.
+/// The bridge that holds the gateway's addresses. Its ports are the containers that want to be some.
 pub fn bridge(paths: &Paths) -> String {
     if is_default(paths) { "appc0".to_owned() } else { format!("appc-{}", paths.tag()) }
 }
 
-/// The nftables table (family inet).
+/// The bridge's MAC: of its own, or it would change with its ports; the same whenever it is made, so that containers that know
+/// it find it again. The second byte tells it from containers'.
+pub fn bridge_mac(paths: &Paths) -> MacAddress {
+    let tag = u32::from_str_radix(&paths.tag(), 16).unwrap_or_default();
+    let [a, b, c, d] = tag.to_be_bytes();
+    MacAddress::new([0x0a, 0, a, b, c, d])
+}
+
+/// The nftables tables (family inet, and family bridge where a container is a port of the bridge).
 pub fn table(paths: &Paths) -> String {
     if is_default(paths) { "appcontainers".to_owned() } else { format!("appcontainers_{}", paths.tag()) }
 }

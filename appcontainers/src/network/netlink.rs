@@ -22,6 +22,7 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_CREATE: u16 = 0x400;
+const NLA_F_NESTED: u16 = 0x8000;
 const NLMSG_ERROR: u16 = 2;
 const HEADER_BYTES: usize = 16;
 // linux/rtnetlink.h; the routes' protocol is number 0, which rustix calls none
@@ -32,20 +33,34 @@ const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
+const RTM_SETLINK: u16 = 19;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
 const RT_TABLE_MAIN: u8 = 254;
+const RT_SCOPE_LINK: u8 = 253;
 const RT_SCOPE_NOWHERE: u8 = 255;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTN_LOCAL: u8 = 2;
 // linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 /// The header before a link's attributes, `struct ifinfomsg`.
 const LINK_BYTES: usize = 16;
 // linux/neighbour.h
 const NUD_PERMANENT: u16 = 0x80;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
+const NTF_MASTER: u8 = 4;
+const NUD_NOARP: u16 = 0x40;
 // linux/if_addr.h
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
@@ -53,7 +68,10 @@ const IFA_F_NODAD: u8 = 2;
 const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_BRIDGE: u8 = 7;
+const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
+const AF_BRIDGE: u8 = 7;
 const AF_INET6: u8 = 10;
 
 /// Removes the route to one address from the main table; `false` if there was none.
@@ -104,11 +122,7 @@ pub(super) fn set_neighbour(interface: u32, address: IpAddr, mac: MacAddress) ->
 
 /// An interface's MAC.
 pub(super) fn mac_of(interface: u32) -> io::Result<MacAddress> {
-    // struct ifinfomsg: family, padding, type, index, flags, mask of flags.
-    let mut body = vec![0; 4];
-    body.extend_from_slice(&interface.to_ne_bytes());
-    body.resize(LINK_BYTES, 0);
-    let answer = exchange(NETLINK_ROUTE, &message(RTM_GETLINK, NLM_F_REQUEST, &body))?;
+    let answer = exchange(NETLINK_ROUTE, &message(RTM_GETLINK, NLM_F_REQUEST, &link(AF_UNSPEC, interface)))?;
     let attributes = answer.get(HEADER_BYTES + LINK_BYTES..).unwrap_or_default();
     let bytes = attribute(attributes, IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok());
     bytes.map(MacAddress::new).ok_or_else(|| Errno::PROTO.into())
@@ -116,11 +130,109 @@ pub(super) fn mac_of(interface: u32) -> io::Result<MacAddress> {
 
 /// Whether there is an nftables table of this name in the family inet.
 pub(super) fn has_table(name: &str) -> io::Result<bool> {
-    match ask(Some(netlink::NETFILTER), &get_table_message(name)) {
+    has_table_of(NFPROTO_INET, name)
+}
+
+/// Likewise in the family bridge.
+pub(super) fn has_bridge_table(name: &str) -> io::Result<bool> {
+    has_table_of(NFPROTO_BRIDGE, name)
+}
+
+fn has_table_of(family: u8, name: &str) -> io::Result<bool> {
+    match ask(Some(netlink::NETFILTER), &get_table_message(family, name)) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says these things to the kernel, one after the other; ends with the first that it does not take.
+pub(super) fn tell(messages: &[Vec<u8>]) -> io::Result<()> {
+    messages.iter().try_for_each(|message| Ok(ask(NETLINK_ROUTE, message)?))
+}
+
+/// Makes the kernel forget an address's MAC; nothing if it does not know it.
+pub(super) fn delete_neighbour(interface: u32, address: IpAddr) -> io::Result<()> {
+    let body = neighbour(interface, address, 0);
+    deleted(ask(NETLINK_ROUTE, &message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, &body)))
+}
+
+/// Removes the route to an address that leads out of this interface; nothing if there is none.
+pub(super) fn delete_route_through(interface: u32, to: IpAddr) -> io::Result<()> {
+    let body = route(to, interface, [0, RT_SCOPE_NOWHERE, 0]);
+    deleted(ask(NETLINK_ROUTE, &message(RTM_DELROUTE, NLM_F_REQUEST | NLM_F_ACK, &body)))
+}
+
+fn deleted(answer: Result<(), Errno>) -> io::Result<()> {
+    match answer {
+        Ok(()) | Err(Errno::NOENT | Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An interface becomes a port of a bridge.
+pub(super) fn enslave_message(port: u32, bridge: u32) -> Vec<u8> {
+    let mut body = link(AF_UNSPEC, port);
+    push_attribute(&mut body, IFLA_MASTER, &bridge.to_ne_bytes());
+    message(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, &body)
+}
+
+/// A port of a bridge learns nothing, gets nothing that is not for it alone, and may get back what came from it.
+pub(super) fn port_message(port: u32) -> Vec<u8> {
+    let mut settings = Vec::new();
+    push_attribute(&mut settings, IFLA_BRPORT_MODE, &[1]);
+    for off in [IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD] {
+        push_attribute(&mut settings, off, &[0]);
+    }
+    let mut body = link(AF_BRIDGE, port);
+    push_attribute(&mut body, IFLA_PROTINFO | NLA_F_NESTED, &settings);
+    message(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, &body)
+}
+
+/// Who has this MAC is behind this port of a bridge.
+pub(super) fn forwarding_message(port: u32, mac: MacAddress) -> Vec<u8> {
+    let mut body = neighbour_head(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
+    push_attribute(&mut body, NDA_LLADDR, mac.as_bytes());
+    message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
+}
+
+/// Who has this address has this MAC, whatever anybody says.
+pub(super) fn neighbour_message(interface: u32, address: IpAddr, mac: MacAddress) -> Vec<u8> {
+    let mut body = neighbour(interface, address, NUD_PERMANENT);
+    push_attribute(&mut body, NDA_LLADDR, mac.as_bytes());
+    message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
+}
+
+/// Who has this address is on this interface's link.
+pub(super) fn route_message(interface: u32, to: IpAddr) -> Vec<u8> {
+    let scope = if to.is_ipv4() { RT_SCOPE_LINK } else { 0 };
+    let body = route(to, interface, [RTPROT_BOOT, scope, RTN_UNICAST]);
+    message(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
+}
+
+/// struct ifinfomsg: family, padding, type, interface, flags, which flags.
+fn link(family: u8, interface: u32) -> Vec<u8> {
+    [&[family, 0, 0, 0][..], &interface.to_ne_bytes(), &[0; 8]].concat()
+}
+
+fn neighbour(interface: u32, address: IpAddr, state: u16) -> Vec<u8> {
+    let (family, bytes) = family_and_bytes(address);
+    let mut body = neighbour_head(family, interface, state, 0);
+    push_attribute(&mut body, NDA_DST, &bytes);
+    body
+}
+
+/// struct ndmsg: family, padding, interface, state, flags, type.
+fn neighbour_head(family: u8, interface: u32, state: u16, flags: u8) -> Vec<u8> {
+    [&[family, 0, 0, 0][..], &interface.to_ne_bytes(), &state.to_ne_bytes(), &[flags, 0]].concat()
+}
+
+fn route(to: IpAddr, interface: u32, [protocol, scope, kind]: [u8; 3]) -> Vec<u8> {
+    let (family, bytes) = family_and_bytes(to);
+    let mut body = vec![family, 8 * bytes.len() as u8, 0, 0, RT_TABLE_MAIN, protocol, scope, kind, 0, 0, 0, 0];
+    push_attribute(&mut body, RTA_DST, &bytes);
+    push_attribute(&mut body, RTA_OIF, &interface.to_ne_bytes());
+    body
 }
 
 fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
@@ -174,18 +286,6 @@ fn address_message(kind: u16, flags: u16, interface: u32, address: Ipv6Addr) -> 
     message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, &body)
 }
 
-fn neighbour_message(interface: u32, address: IpAddr, mac: MacAddress) -> Vec<u8> {
-    let (family, bytes) = family_and_bytes(address);
-    // struct ndmsg: family, padding, interface, state, flags, type.
-    let mut body = vec![family, 0, 0, 0];
-    body.extend_from_slice(&interface.to_ne_bytes());
-    body.extend_from_slice(&NUD_PERMANENT.to_ne_bytes());
-    body.extend_from_slice(&[0, 0]);
-    push_attribute(&mut body, NDA_DST, &bytes);
-    push_attribute(&mut body, NDA_LLADDR, mac.as_bytes());
-    message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body)
-}
-
 /// The value of the first attribute of this kind.
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
@@ -199,9 +299,9 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-fn get_table_message(name: &str) -> Vec<u8> {
+fn get_table_message(family: u8, name: &str) -> Vec<u8> {
     // struct nfgenmsg: family, version, resource.
-    let mut body = vec![NFPROTO_INET, 0, 0, 0];
+    let mut body = vec![family, 0, 0, 0];
     push_attribute(&mut body, NFTA_TABLE_NAME, format!("{name}\0").as_bytes());
     message(NFT_MSG_GETTABLE, NLM_F_REQUEST, &body)
 }
@@ -270,7 +370,7 @@ mod tests {
         assert_eq!(bytes.len(), 36);
         assert_eq!(bytes[..4], 36u32.to_ne_bytes());
         assert_eq!(bytes[28..], [8u16.to_ne_bytes(), 1u16.to_ne_bytes(), [10, 1], [2, 3]].concat());
-        let bytes = get_table_message("appc");
+        let bytes = get_table_message(NFPROTO_INET, "appc");
         assert_eq!((bytes.len(), &bytes[20..22]), (32, &9u16.to_ne_bytes()[..]), "length without padding");
         assert_eq!(&bytes[24..], b"appc\0\0\0\0");
     }

@@ -9,7 +9,7 @@ use std::{
 use super::{apparmor, seccomp};
 use crate::{
     Hostname,
-    network::{IdRange, MacAddress},
+    network::{IdRange, MacAddress, NetworkMode},
     record::Init,
 };
 
@@ -103,7 +103,7 @@ pub(super) struct LxcConfig {
     pub(super) apparmor: bool,
 }
 
-/// A routed veth: the host has a route to the /32, the container's default route is the gateway.
+/// A veth: the host has a route to the /32, the container's default route is the gateway.
 #[derive(Debug, Clone)]
 pub(super) struct NetworkConfig {
     /// The host's end.
@@ -116,6 +116,8 @@ pub(super) struct NetworkConfig {
     pub(super) v6: Option<(Ipv6Addr, Ipv6Addr)>,
     /// The container's MAC.
     pub(super) mac: MacAddress,
+    /// What the host's end is.
+    pub(super) mode: NetworkMode,
 }
 
 impl LxcConfig {
@@ -185,7 +187,11 @@ impl LxcConfig {
             return;
         };
         lines.set("net.0.type", "veth");
-        lines.set("net.0.veth.mode", "router");
+        match network.mode {
+            NetworkMode::Routed => lines.set("net.0.veth.mode", "router"),
+            // Without a link: it is made a port when it is there, in one go with what a port of ours is.
+            NetworkMode::Bridge => lines.set("net.0.veth.mode", "bridge"),
+        }
         lines.set("net.0.veth.pair", &network.host_interface);
         lines.set("net.0.name", "eth0");
         lines.set("net.0.flags", "up");
@@ -273,6 +279,7 @@ mod tests {
                 gateway: Ipv4Addr::new(10, 213, 255, 254),
                 v6: Some(("fd12::ad5:2".parse().unwrap(), "fd12::ad5:1".parse().unwrap())),
                 mac: "02:00:00:00:00:01".parse().unwrap(),
+                mode: NetworkMode::Routed,
             }),
             cgroup: "appcontainers-12345678/web-1".to_owned(),
             pids_limit: 100,

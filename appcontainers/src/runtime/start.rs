@@ -111,6 +111,7 @@ pub fn begin(
             gateway: settings.gateway,
             v6: settings.addresses(reservation.ip).v6.zip(settings.address6(settings.gateway)),
             mac: reservation.mac,
+            mode: container.network,
         }),
         cgroup: record.cgroup.clone(),
         pids_limit: DEFAULT_PIDS_LIMIT,

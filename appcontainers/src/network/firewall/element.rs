@@ -31,10 +31,12 @@ pub(crate) enum Set {
     Limited,
     /// source, destination network: where they may.
     Egress,
+    /// port of the bridge, MAC, address: containers at the bridge, and the only frames that are theirs. In a table of its own.
+    Port,
 }
 
 impl Set {
-    /// All, in the order in which they are shown.
+    /// All of the table of the family inet, in the order in which they are shown.
     pub(crate) const ALL: [Set; 10] = [
         Set::Member,
         Set::AllowAll,
@@ -60,7 +62,13 @@ impl Set {
             Set::Target => "target",
             Set::Limited => "limited",
             Set::Egress => "egress",
+            Set::Port => "port",
         }
+    }
+
+    /// The family of its table.
+    fn table_family(self) -> &'static str {
+        if self == Set::Port { "bridge" } else { "inet" }
     }
 
     /// Its name in the table, for a family.
@@ -72,7 +80,7 @@ impl Set {
     pub(super) fn named(name: &str) -> Option<(Self, Family)> {
         let family = Family::ALL.into_iter().find(|family| name.ends_with(family.digit()))?;
         let stem = name.strip_suffix(family.digit())?;
-        Self::ALL.into_iter().find(|set| set.stem() == stem).map(|set| (set, family))
+        Self::ALL.into_iter().chain([Set::Port]).find(|set| set.stem() == stem).map(|set| (set, family))
     }
 
     /// Its definition.
@@ -90,6 +98,7 @@ impl Set {
             Set::Target => ("set", format!("{address} . {port}"), "counter; "),
             Set::Limited => ("set", address.to_owned(), ""),
             Set::Egress => ("set", format!("{address} . {address}"), "flags interval; counter; "),
+            Set::Port => ("set", format!("ifname . ether_addr . {address}"), ""),
         };
         format!("{kind} {} {{ type {of}; {more}}}", self.name(family))
     }
@@ -152,7 +161,7 @@ pub(super) fn script(table: &str, gone: &BTreeSet<Element>, new: &BTreeSet<Eleme
             by_set.entry((element.set, element.family)).or_default().push(element);
         }
         for ((set, family), elements) in by_set {
-            let _ = write!(script, "{verb} element inet {table} {} {{ ", set.name(family));
+            let _ = write!(script, "{verb} element {} {table} {} {{ ", set.table_family(), set.name(family));
             for element in elements {
                 script.push_str(&element.key);
                 if let Some(value) = &element.value {

@@ -1,6 +1,7 @@
-//! The host's nftables table: its text, and the changes of its sets and maps. Owns nothing but the table in the kernel; what
+//! The host's nftables tables: their text, and the changes of its sets and maps. Owns nothing but the tables in the kernel; what
 //! belongs into it, [`super::policy`] says.
 
+mod bridge;
 mod element;
 mod listing;
 mod remembered;
@@ -13,7 +14,7 @@ pub(crate) use listing::Listing;
 pub use listing::Traffic;
 pub(super) use ruleset::Ruleset;
 
-use super::table;
+use super::{table, veth_prefix};
 use crate::{
     Paths,
     program::{NFT, ProgramError},
@@ -26,6 +27,17 @@ pub(super) fn change(paths: &Paths, gone: &BTreeSet<Element>, new: &BTreeSet<Ele
     Ok(())
 }
 
+/// The text of the table of the family bridge.
+pub(super) fn bridge_text(paths: &Paths) -> String {
+    bridge::text(&table(paths), &veth_prefix(paths))
+}
+
+/// Makes the table of the family bridge anew, with these elements.
+pub(super) fn load_bridge(paths: &Paths, elements: &BTreeSet<Element>) -> Result<(), ProgramError> {
+    let text = bridge_text(paths) + &element::script(&table(paths), &BTreeSet::new(), elements);
+    NFT.run(&["-f", "-"], &text).map(drop)
+}
+
 /// Makes the table anew, with these elements.
 pub(super) fn load(ruleset: &Ruleset<'_>, elements: &BTreeSet<Element>) -> Result<(), ProgramError> {
     let text = ruleset.text() + &element::script(ruleset.table, &BTreeSet::new(), elements);
@@ -34,10 +46,24 @@ pub(super) fn load(ruleset: &Ruleset<'_>, elements: &BTreeSet<Element>) -> Resul
     Ok(())
 }
 
+/// How many rules the chains of a text have, so that it shows when somebody has taken some away.
+pub(super) fn rule_count(text: &str) -> usize {
+    text.lines().filter(|line| line.starts_with("\t\t") && !line.starts_with("\t\ttype ")).count()
+}
+
 /// What the table has.
 pub(super) fn list(paths: &Paths) -> Result<Listing, ProgramError> {
+    list_of("inet", paths)
+}
+
+/// What the table of the family bridge has.
+pub(super) fn list_bridge(paths: &Paths) -> Result<Listing, ProgramError> {
+    list_of("bridge", paths)
+}
+
+fn list_of(family: &str, paths: &Paths) -> Result<Listing, ProgramError> {
     let table = table(paths);
-    let arguments = ["-j", "list", "table", "inet", &table];
+    let arguments = ["-j", "list", "table", family, &table];
     let shown = NFT.run(&arguments, "")?;
     Listing::parse(&shown).map_err(|error| ProgramError::Failed {
         program: NFT.name,

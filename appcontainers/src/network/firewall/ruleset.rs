@@ -16,7 +16,11 @@
 //!                                  from one to others: to_outside, and their answers: of_outside
 //! input                 to_host    from a container: answers alone
 //! postrouting  srcnat   outbound   to the outside under the host's address
+//! output                no_short_cut  no word to a container at the bridge of a shorter way to another one there
 //! ```
+//!
+//! A container's interface is one of its own, or the bridge: what is at that is told apart by the bridge's own table (see
+//! `bridge.rs`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -44,14 +48,15 @@ impl Ruleset<'_> {
             .iter()
             .flat_map(|set| Family::ALL.map(|family| format!("\t{}\n", set.definition(family))))
             .collect();
-        let [to_container, of_container] =
-            [false, true].map(|is_answer| FAMILIES.map(|family| served(is_answer, veth_prefix, family)).concat());
+        let [to_container, of_container] = [false, true]
+            .map(|is_answer| FAMILIES.map(|family| served(is_answer, [veth_prefix, bridge], family)).concat());
         let [to_outside, of_outside] =
             [false, true].map(|is_answer| FAMILIES.map(|family| limited(is_answer, family)).concat());
         let masquerade_v6 = v6.map_or_else(String::new, |(subnet, gateway)| {
             format!(
                 "\t\tip6 saddr {subnet} oifname != \"{veth_prefix}*\" oifname != \"{bridge}\" masquerade\n\
-                 \t\tct status dnat ip6 saddr {subnet} oifname \"{veth_prefix}*\" snat ip6 to {gateway}\n"
+                 \t\tct status dnat ip6 saddr {subnet} oifname \"{veth_prefix}*\" snat ip6 to {gateway}\n\
+                 \t\tct status dnat ip6 saddr {subnet} oifname \"{bridge}\" snat ip6 to {gateway}\n"
             )
         });
         // Added, then deleted, then made: one transaction, whether the table was there or not.
@@ -63,6 +68,7 @@ table inet {table} {{
 	chain source {{
 		type filter hook prerouting priority raw; policy accept;
 		iifname "{veth_prefix}*" jump own_source
+		iifname "{bridge}" jump own_source
 	}}
 	chain own_source {{
 		fib saddr . iif oif missing drop
@@ -86,23 +92,25 @@ table inet {table} {{
 	}}
 	chain to_host {{
 		type filter hook input priority filter - 5; policy accept;
-		iifname != "{veth_prefix}*" accept
+		iifname != "{veth_prefix}*" iifname != "{bridge}" accept
 		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
 		ct state established,related accept
 		reject with icmpx admin-prohibited
 	}}
 	chain through {{
 		type filter hook forward priority filter - 5; policy accept;
-		iifname != "{veth_prefix}*" oifname != "{veth_prefix}*" accept
+		iifname != "{veth_prefix}*" iifname != "{bridge}" oifname != "{veth_prefix}*" oifname != "{bridge}" accept
 		ct state invalid drop
 		ct state related accept
 		ct direction original oifname "{veth_prefix}*" goto to_container
+		ct direction original oifname "{bridge}" goto to_container
 		ct direction original goto to_outside
 		iifname "{veth_prefix}*" goto of_container
+		iifname "{bridge}" goto of_container
 		goto of_outside
 	}}
 	chain to_container {{
-{to_container}		iifname != "{veth_prefix}*" ct state new drop
+{to_container}		iifname != "{veth_prefix}*" iifname != "{bridge}" ct state new drop
 		goto refuse
 	}}
 	chain of_container {{
@@ -123,30 +131,32 @@ table inet {table} {{
 		type nat hook postrouting priority srcnat; policy accept;
 		ip saddr {subnet} oifname != "{veth_prefix}*" oifname != "{bridge}" masquerade
 		ct status dnat ip saddr {{ {subnet}, 127.0.0.0/8 }} oifname "{veth_prefix}*" snat ip to {gateway}
+		ct status dnat ip saddr {{ {subnet}, 127.0.0.0/8 }} oifname "{bridge}" snat ip to {gateway}
 {masquerade_v6}	}}
+	chain no_short_cut {{
+		type filter hook output priority filter - 5; policy accept;
+		oifname "{bridge}" icmp type redirect drop
+		oifname "{bridge}" icmpv6 type nd-redirect drop
+	}}
 }}
 "#
         )
-    }
-
-    /// How many rules the chains have, so that it shows when somebody has taken some away.
-    pub(crate) fn rule_count(&self) -> usize {
-        self.text().lines().filter(|line| line.starts_with("\t\t") && !line.starts_with("\t\ttype ")).count()
     }
 }
 
 const FAMILIES: [(&str, char); 2] = [("ip", '4'), ("ip6", '6')];
 
 /// The rules about connections to a container: packets to it, or its answers.
-fn served(is_answer: bool, veth_prefix: &str, (ip, n): (&str, char)) -> String {
+fn served(is_answer: bool, [veth_prefix, bridge]: [&str; 2], (ip, n): (&str, char)) -> String {
     let (client, server, port, client_side) =
         if is_answer { ("daddr", "saddr", "sport", "oifname") } else { ("saddr", "daddr", "dport", "iifname") };
+    let outside = format!("{client_side} != \"{veth_prefix}*\" {client_side} != \"{bridge}\"");
     format!(
         "\t\t{ip} {client} . {ip} {server} . meta l4proto . th {port} @allow{n} accept\n\
          \t\t{ip} {client} . {ip} {server} @allow_all{n} accept\n\
          \t\tct status dnat {ip} {server} . meta l4proto . th {port} @target{n} accept\n\
-         \t\t{client_side} != \"{veth_prefix}*\" {ip} {client} . {ip} {server} . meta l4proto . th {port} @outside{n} accept\n\
-         \t\t{client_side} != \"{veth_prefix}*\" {ip} {client} . {ip} {server} @outside_all{n} accept\n"
+         \t\t{outside} {ip} {client} . {ip} {server} . meta l4proto . th {port} @outside{n} accept\n\
+         \t\t{outside} {ip} {client} . {ip} {server} @outside_all{n} accept\n"
     )
 }
 

@@ -16,13 +16,14 @@ use crate::{
     ContainerName, Paths,
     error::chain,
     network::{
-        HostNetwork, PoolSettings, Reservation, Reservations, find,
+        HostNetwork, MacAddress, NetworkMode, PoolSettings, Reservation, Reservations, bridge, bridge_port, find,
         firewall::{self, Element},
     },
     state::{HostLock, StateError, create_directory},
 };
 
-/// In a container's run directory while it is on the network; in it, the name of the host's end of its interface.
+/// In a container's run directory while it is on the network; in it, the name of the host's end of its interface, and
+/// the mode if it is not the default.
 const MARK: &str = "network.active";
 
 impl Peer {
@@ -32,6 +33,35 @@ impl Peer {
     }
 }
 
+/// How a container that runs is on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::network) struct Attachment {
+    /// The host's end of its interface.
+    pub(in crate::network) interface: String,
+    /// What that is.
+    pub(in crate::network) mode: NetworkMode,
+}
+
+impl Attachment {
+    fn text(&self) -> String {
+        let mode = if self.mode.is_routed() { String::new() } else { format!(" {}", self.mode.as_str()) };
+        self.interface.clone() + &mode
+    }
+
+    fn parse(text: &str) -> Self {
+        let (interface, mode) = match text.split_once(' ') {
+            Some((interface, "bridge")) => (interface, NetworkMode::Bridge),
+            _ => (text, NetworkMode::Routed),
+        };
+        Self { interface: interface.to_owned(), mode }
+    }
+}
+
+/// How a container is on the network; none if it is not.
+pub(in crate::network) fn attachment(paths: &Paths, name: &ContainerName) -> Option<Attachment> {
+    fs::read_to_string(mark(paths, name)).ok().map(|text| Attachment::parse(&text))
+}
+
 /// Whether a container is on the network.
 pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
     mark(paths, name).exists()
@@ -39,18 +69,24 @@ pub fn is_active(paths: &Paths, name: &ContainerName) -> bool {
 
 /// The host's end of the interface of a container that is on the network.
 pub(crate) fn host_interface(paths: &Paths, name: &ContainerName) -> Option<String> {
-    fs::read_to_string(mark(paths, name)).ok()
+    attachment(paths, name).map(|attachment| attachment.interface)
 }
 
 /// Puts a container that starts on the network. Takes the host's lock.
-pub fn activate(paths: &Paths, reservation: &Reservation, host_interface: &str) -> Result<(), PolicyError> {
+pub fn activate(
+    paths: &Paths,
+    reservation: &Reservation,
+    host_interface: &str,
+    mode: NetworkMode,
+) -> Result<(), PolicyError> {
     let lock = HostLock::acquire(paths)?;
     // Of a command that was killed before it had the lock: the container is another one now.
     remove(&leaving(paths).join(reservation.name.as_str()))?;
     let mark = mark(paths, &reservation.name);
-    fs::write(&mark, host_interface).map_err(|source| StateError::Write { path: mark, source })?;
+    let attachment = Attachment { interface: host_interface.to_owned(), mode };
+    fs::write(&mark, attachment.text()).map_err(|source| StateError::Write { path: mark, source })?;
     let (settings, _) = find(paths, &reservation.name)?;
-    let new = elements_of_activity(paths, reservation, &settings)?;
+    let new = elements_of_activity(paths, reservation, &settings, &attachment)?;
     match HostNetwork::find(paths)? {
         Some(_) => firewall::change(paths, &BTreeSet::new(), &new)?,
         // Somebody has taken it away since this start began.
@@ -99,10 +135,15 @@ pub fn deactivate(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError
 
 fn take_off(paths: &Paths, names: &[&ContainerName]) -> Result<(), PolicyError> {
     let mut gone = BTreeSet::new();
-    for name in names {
-        if let (settings, Some(reservation)) = find(paths, name)? {
-            gone.extend(elements_of_activity(paths, &reservation, &settings)?);
+    for &name in names {
+        let (Some(attachment), (settings, Some(reservation))) = (attachment(paths, name), find(paths, name)?) else {
+            continue;
+        };
+        if attachment.mode == NetworkMode::Bridge {
+            bridge_port::detach(paths, reservation.mac, settings.addresses(reservation.ip))
+                .map_err(|source| PolicyError::Detach { name: name.clone(), source })?;
         }
+        gone.extend(elements_of_activity(paths, &reservation, &settings, &attachment)?);
     }
     if HostNetwork::find(paths)?.is_some() {
         firewall::change(paths, &gone, &BTreeSet::new())?;
@@ -127,15 +168,16 @@ fn remove(path: &Path) -> Result<(), StateError> {
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
 /// that leave the host unless an interface has `route_localnet` (ip-sysctl). Nothing if it publishes nothing, or does not run.
 pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let Some(host_interface) = host_interface(paths, name) else { return Ok(()) };
+    let Some(Attachment { interface, mode }) = attachment(paths, name) else { return Ok(()) };
     if NetworkPolicy::load(paths, name)?.publish.is_empty() {
         return Ok(());
     }
+    let host_interface = if mode == NetworkMode::Bridge { bridge(paths) } else { interface };
     let setting = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{host_interface}/route_localnet"));
     Ok(fs::write(&setting, "1\n").map_err(|source| StateError::Write { path: setting, source })?)
 }
 
-/// All elements that the table should have, out of the files of all containers.
+/// All elements that the table of the family inet should have, out of the files of all containers.
 pub(in crate::network) fn all_elements(paths: &Paths, reservations: &Reservations) -> BTreeSet<Element> {
     let settings = reservations.settings();
     let all = reservations.list();
@@ -144,26 +186,67 @@ pub(in crate::network) fn all_elements(paths: &Paths, reservations: &Reservation
     let mut elements = BTreeSet::new();
     for peer in addresses.keys() {
         let policy = NetworkPolicy::load_or_none(paths, &peer.name);
-        for grant in grants(peer, &policy, is_active(paths, &peer.name)) {
+        let grants = grants(peer, &policy, attachment(paths, &peer.name).as_ref());
+        for grant in grants.iter().filter(|grant| !matches!(grant, Grant::Port(..))) {
             elements.extend(grant.elements(&|peer| addresses.get(peer).copied()));
         }
     }
     elements
 }
 
+/// A container at the bridge.
+#[derive(Debug)]
+pub(in crate::network) struct AtBridge {
+    /// The host's end of its interface.
+    pub(in crate::network) interface: String,
+    /// Its MAC.
+    pub(in crate::network) mac: MacAddress,
+    /// Its addresses.
+    pub(in crate::network) addresses: Addresses,
+    /// What the table of the family bridge should have of it.
+    pub(in crate::network) elements: Vec<Element>,
+}
+
+/// The running containers that are at the bridge.
+pub(in crate::network) fn at_bridge(paths: &Paths, reservations: &Reservations) -> Vec<AtBridge> {
+    let of_one = |reservation: Reservation| {
+        let attachment = attachment(paths, &reservation.name).filter(|one| one.mode == NetworkMode::Bridge)?;
+        let addresses = reservations.settings().addresses(reservation.ip);
+        let port = Grant::Port(Peer::of(&reservation), attachment.interface.clone());
+        let elements = port.elements(&|_| Some(addresses));
+        Some(AtBridge { interface: attachment.interface, mac: reservation.mac, addresses, elements })
+    };
+    reservations.list().into_iter().filter_map(of_one).collect()
+}
+
 fn elements_of_activity(
     paths: &Paths,
     reservation: &Reservation,
     settings: &PoolSettings,
+    attachment: &Attachment,
 ) -> Result<BTreeSet<Element>, PolicyError> {
     let policy = NetworkPolicy::load(paths, &reservation.name)?;
     let peer = Peer::of(reservation);
     let addresses = settings.addresses(reservation.ip);
-    let of_activity = |grant: &Grant| matches!(grant, Grant::Member(_) | Grant::Publish(..));
-    let grants = grants(&peer, &policy, true).into_iter().filter(of_activity);
+    let of_activity = |grant: &Grant| matches!(grant, Grant::Member(_) | Grant::Port(..) | Grant::Publish(..));
+    let grants = grants(&peer, &policy, Some(attachment)).into_iter().filter(of_activity);
     Ok(grants.flat_map(|grant| grant.elements(&|_| Some(addresses))).collect())
 }
 
 fn mark(paths: &Paths, name: &ContainerName) -> PathBuf {
     paths.container_run(name).join(MARK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_says_the_interface_and_the_mode_that_is_not_the_default() {
+        for (mode, text) in [(NetworkMode::Routed, "v1a2b1"), (NetworkMode::Bridge, "v1a2b1 bridge")] {
+            let attachment = Attachment { interface: "v1a2b1".to_owned(), mode };
+            assert_eq!(attachment.text(), text);
+            assert_eq!(Attachment::parse(text), attachment);
+        }
+    }
 }

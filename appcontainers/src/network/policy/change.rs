@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    NetworkPolicy, activity,
+    NetworkPolicy,
+    activity::{self, Attachment},
     grant::{Addresses, Grant, grants},
     hosts,
     rule::Peer,
@@ -45,6 +46,15 @@ pub enum PolicyError {
     /// The host's lock can't be had.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The kernel keeps what it was told of a container at the bridge.
+    #[error("cannot take container {name} off the bridge")]
+    Detach {
+        /// The container.
+        name: ContainerName,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A container's `/etc/hosts` can't be written.
     #[error("cannot write the names that container {name} knows")]
     Hosts {
@@ -85,7 +95,7 @@ struct Member {
     addresses: Addresses,
     before: NetworkPolicy,
     now: NetworkPolicy,
-    is_active: bool,
+    attachment: Option<Attachment>,
 }
 
 impl<'lock> PolicyChange<'lock> {
@@ -203,7 +213,7 @@ impl<'lock> PolicyChange<'lock> {
                 addresses: settings.addresses(reservation.ip),
                 now: before.clone(),
                 before,
-                is_active: activity::is_active(&self.paths, name),
+                attachment: activity::attachment(&self.paths, name),
             };
             self.members.insert(name.clone(), member);
         }
@@ -258,7 +268,8 @@ impl<'lock> PolicyChange<'lock> {
 
     fn difference(&self) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
         let all = |policy: fn(&Member) -> &NetworkPolicy| -> BTreeSet<Grant> {
-            self.members.values().flat_map(|member| grants(&member.peer, policy(member), member.is_active)).collect()
+            let of_one = |member: &Member| grants(&member.peer, policy(member), member.attachment.as_ref());
+            self.members.values().flat_map(of_one).collect()
         };
         let (before, now) = (all(|member| &member.before), all(|member| &member.now));
         // A container with another address has all its grants anew.
@@ -278,7 +289,7 @@ impl<'lock> PolicyChange<'lock> {
         let mut kept = BTreeSet::new();
         if gone.iter().any(|element| element.set == Set::Target) {
             let all = self.members.values();
-            let grants = all.flat_map(|member| grants(&member.peer, &member.now, member.is_active));
+            let grants = all.flat_map(|member| grants(&member.peer, &member.now, member.attachment.as_ref()));
             let published = grants.filter(|grant| matches!(grant, Grant::Publish(..)));
             kept.extend(published.flat_map(|grant| grant.elements(&now)));
         }

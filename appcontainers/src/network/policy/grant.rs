@@ -9,9 +9,13 @@ use ipnetwork::IpNetwork;
 
 use super::{
     NetworkPolicy,
+    activity::Attachment,
     rule::{Allow, Client, Egress, Peer, Port, Publication},
 };
-use crate::network::firewall::{Element, Family, Set};
+use crate::network::{
+    NetworkMode, bridge_port,
+    firewall::{Element, Family, Set},
+};
 
 /// A container's addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ impl Addresses {
 pub(super) enum Grant {
     /// It runs: packets with its address and MAC are its own.
     Member(Peer),
+    /// It is at this port of the bridge.
+    Port(Peer, String),
     /// It may connect there.
     Connect { client: Client, server: Peer, port: Option<Port> },
     /// These ports of the host's are its own.
@@ -44,8 +50,8 @@ pub(super) enum Grant {
     Egress(Peer, IpNetwork),
 }
 
-/// What the rules of a container grant; `is_active` says whether it runs.
-pub(super) fn grants(owner: &Peer, policy: &NetworkPolicy, is_active: bool) -> BTreeSet<Grant> {
+/// What the rules of a container grant, which is on the network if it has an attachment.
+pub(super) fn grants(owner: &Peer, policy: &NetworkPolicy, attachment: Option<&Attachment>) -> BTreeSet<Grant> {
     let mut grants = BTreeSet::new();
     for allow in policy.allow.iter().filter(|allow| !is_within_another(allow, policy)) {
         grants.insert(Grant::Connect { client: allow.from.clone(), server: owner.clone(), port: allow.port });
@@ -64,8 +70,11 @@ pub(super) fn grants(owner: &Peer, policy: &NetworkPolicy, is_active: bool) -> B
         let outermost = networks.iter().filter(|inner| !networks.iter().any(|outer| is_within(inner, outer)));
         grants.extend(outermost.map(|network| Grant::Egress(owner.clone(), *network)));
     }
-    if is_active {
+    if let Some(Attachment { interface, mode }) = attachment {
         grants.insert(Grant::Member(owner.clone()));
+        if *mode == NetworkMode::Bridge {
+            grants.insert(Grant::Port(owner.clone(), interface.clone()));
+        }
         grants.extend(policy.publish.iter().map(|one| Grant::Publish(owner.clone(), one.clone())));
     }
     grants
@@ -90,9 +99,11 @@ impl Grant {
     /// The containers that it is about.
     pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
         let (one, other) = match self {
-            Grant::Member(peer) | Grant::Limited(peer) | Grant::Publish(peer, _) | Grant::Egress(peer, _) => {
-                (peer, None)
-            }
+            Grant::Member(peer)
+            | Grant::Port(peer, _)
+            | Grant::Limited(peer)
+            | Grant::Publish(peer, _)
+            | Grant::Egress(peer, _) => (peer, None),
             Grant::Connect { client, server, .. } => (server, client.container()),
         };
         std::iter::once(one).chain(other)
@@ -104,6 +115,11 @@ impl Grant {
             Grant::Member(peer) => of_each(addresses(peer), |address| {
                 vec![element(Set::Member, address, format!("{address} . {}", peer.mac))]
             }),
+            Grant::Port(peer, interface) => {
+                let own = addresses(peer).into_iter().flat_map(|addresses| bridge_port::all(peer.mac, addresses));
+                let key = |address| format!("{interface} . {} . {address}", peer.mac);
+                own.map(|address| element(Set::Port, address, key(address))).collect()
+            }
             Grant::Connect { client: Client::Container(client), server, port } => {
                 let Some(clients) = addresses(client) else { return Vec::new() };
                 of_each(addresses(server), |server| {
@@ -179,6 +195,10 @@ mod tests {
         Peer { name: name.parse().unwrap(), mac: crate::network::MacAddress::new([2, 0, 0, 0, 0, last]) }
     }
 
+    fn attachment(mode: NetworkMode) -> Attachment {
+        Attachment { interface: "v1a2b1".to_owned(), mode }
+    }
+
     fn addresses(peer: &Peer) -> Option<Addresses> {
         let last = peer.mac.as_bytes()[5];
         let v6 = format!("fd00::{last}").parse().ok();
@@ -203,8 +223,8 @@ mod tests {
         let mut provider = NetworkPolicy::default();
         let from = Client::Container(web.clone());
         provider.allow.insert(Allow { from, port: Some(port) });
-        let by_link = grants(&web, &consumer, false);
-        assert_eq!(by_link, grants(&db, &provider, false));
+        let by_link = grants(&web, &consumer, None);
+        assert_eq!(by_link, grants(&db, &provider, None));
         let expected = ["allow4 10.0.0.2 . 10.0.0.3 . tcp . 5432", "allow6 fd00::2 . fd00::3 . tcp . 5432"];
         assert_eq!(texts(&by_link), expected);
     }
@@ -216,8 +236,8 @@ mod tests {
         policy.publish.insert(Publication::new(None, ports("8080-8081"), ports("80")).unwrap());
         let at = Some("192.0.2.1".parse().unwrap());
         policy.publish.insert(Publication::new(at, ports("53/udp"), ports("53")).unwrap());
-        assert!(grants(&peer("web", 2), &policy, false).is_empty());
-        let found = texts(&grants(&peer("web", 2), &policy, true));
+        assert!(grants(&peer("web", 2), &policy, None).is_empty());
+        let found = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Routed))));
         for expected in [
             "member4 10.0.0.2 . 02:00:00:00:00:02",
             "publish4 tcp . 8081 : 10.0.0.2 . 81",
@@ -231,11 +251,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_at_the_bridge_speaks_from_its_port_with_its_addresses_alone() {
+        let policy = NetworkPolicy::default();
+        let texts = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Bridge))));
+        let expected = [
+            "member4 10.0.0.2 . 02:00:00:00:00:02",
+            "member6 fd00::2 . 02:00:00:00:00:02",
+            "port4 v1a2b1 . 02:00:00:00:00:02 . 10.0.0.2",
+            "port6 v1a2b1 . 02:00:00:00:00:02 . fd00::2",
+            "port6 v1a2b1 . 02:00:00:00:00:02 . fe80::ff:fe00:2",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
     fn what_names_a_container_that_is_gone_grants_nothing() {
         let mut policy = NetworkPolicy::default();
         let from = Client::Container(peer("gone", 9));
         policy.allow.insert(Allow { from, port: None });
-        assert!(texts(&grants(&peer("web", 2), &policy, false)).is_empty());
+        assert!(texts(&grants(&peer("web", 2), &policy, None)).is_empty());
     }
 
     #[test]
@@ -243,10 +277,10 @@ mod tests {
         let network = |text: &str| Allow { from: Client::Network(text.parse().unwrap()), port: None };
         let mut policy = NetworkPolicy::default();
         policy.allow.extend([network("10.0.0.0/8"), network("10.1.0.0/16"), network("192.0.2.0/24")]);
-        let found = texts(&grants(&peer("web", 2), &policy, false));
+        let found = texts(&grants(&peer("web", 2), &policy, None));
         assert_eq!(found, ["outside_all4 10.0.0.0/8 . 10.0.0.2", "outside_all4 192.0.2.0/24 . 10.0.0.2"]);
         policy.allow.remove(&network("10.0.0.0/8"));
-        assert_eq!(texts(&grants(&peer("web", 2), &policy, false))[0], "outside_all4 10.1.0.0/16 . 10.0.0.2");
+        assert_eq!(texts(&grants(&peer("web", 2), &policy, None))[0], "outside_all4 10.1.0.0/16 . 10.0.0.2");
     }
 
     #[test]
@@ -260,6 +294,6 @@ mod tests {
             "egress4 10.0.0.2 . 198.51.100.1",
             "egress6 fd00::2 . 2001:db8::/32",
         ];
-        assert_eq!(texts(&grants(&peer("web", 2), &policy, false)), expected);
+        assert_eq!(texts(&grants(&peer("web", 2), &policy, None)), expected);
     }
 }

@@ -19,8 +19,8 @@ mod look;
 mod rule;
 mod view;
 
-pub(super) use activity::all_elements;
 pub(crate) use activity::host_interface;
+pub(super) use activity::{AtBridge, all_elements, at_bridge, attachment};
 pub use activity::{activate, admit_loopback, deactivate, is_active};
 pub use change::{PolicyChange, PolicyError};
 pub use file::NetworkPolicy;
