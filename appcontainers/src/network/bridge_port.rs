@@ -2,7 +2,8 @@
 //! it is said, nothing learned, so there is nothing that a container could say of another one.
 //!
 //! ```text
-//! port          learns no addresses, gets nothing that is for all or for nobody; may get back what it sent
+//! port          learns no addresses, gets nothing that is for all or for nobody; may get back what it sent; all that it
+//!               sends passes the chains
 //! forwarding    the container's MAC is at this port
 //! neighbours    the container's addresses have that MAC
 //! routes        to its addresses, out of the bridge

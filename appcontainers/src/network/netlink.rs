@@ -53,6 +53,7 @@ const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
+const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 /// The header before a link's attributes, `struct ifinfomsg`.
 const LINK_BYTES: usize = 16;
 // linux/neighbour.h
@@ -177,13 +178,17 @@ pub(super) fn enslave_message(port: u32, bridge: u32) -> Vec<u8> {
     message(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, &body)
 }
 
-/// A port of a bridge learns nothing, gets nothing that is not for it alone, and may get back what came from it.
+/// A port of a bridge learns nothing, gets nothing that is not for it alone, and may get back what came from it. Frames for
+/// 01:80:c2:00:00:0x (IEEE 802.1Q, table 8-1) are treated as all others: LLDP's would else go to the host past every chain,
+/// whatever is in them.
 pub(super) fn port_message(port: u32) -> Vec<u8> {
     let mut settings = Vec::new();
     push_attribute(&mut settings, IFLA_BRPORT_MODE, &[1]);
     for off in [IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD] {
         push_attribute(&mut settings, off, &[0]);
     }
+    // All but those that stop a link for a while, which the kernel drops.
+    push_attribute(&mut settings, IFLA_BRPORT_GROUP_FWD_MASK, &0xfffd_u16.to_ne_bytes());
     let mut body = link(AF_BRIDGE, port);
     push_attribute(&mut body, IFLA_PROTINFO | NLA_F_NESTED, &settings);
     message(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, &body)

@@ -3,7 +3,6 @@
 //!
 //! ```text
 //! prerouting  from_port   a frame has its port's own MAC and address, and is for the host; all others are dropped
-//! input       to_host     what the bridge gives the host past that: frames to 01:80:c2:00:00:0x (IEEE 802.1Q, table 8-1)
 //! forward     to_port     from port to port only what br_netfilter has given another destination
 //! ```
 //!
@@ -35,10 +34,6 @@ table bridge {table} {{
 		ether type ip6 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @port6 accept
 		drop
 	}}
-	chain to_host {{
-		type filter hook input priority -300; policy accept;
-		iifname "{veth_prefix}*" ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop
-	}}
 	chain to_port {{
 		type filter hook forward priority -300; policy accept;
 		iifname "{veth_prefix}*" meta pkttype != host drop
@@ -59,6 +54,6 @@ mod tests {
         assert!(text.contains("set port6 { type ifname . ether_addr . ipv6_addr; }"), "{text}");
         let hooks = text.split("policy accept;\n").skip(1);
         assert!(hooks.clone().all(|rules| rules.trim_start().starts_with("iifname \"v1a2b*\" ")), "{text}");
-        assert_eq!(hooks.count(), 3);
+        assert_eq!(hooks.count(), 2);
     }
 }
