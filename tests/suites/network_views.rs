@@ -166,6 +166,7 @@ fn a_containers_own_rules_are_in_what_inspect_says_of_it() {
         host.appc(["publish", "8000-8001/udp", "db:53", "--address", "127.0.0.1"]).succeeds();
         host.appc(["set", "db", "--egress", "198.51.100.0/24"]).succeeds();
         let rules = serde_json::json!({
+            "mode": "routed",
             "allow": [{"from": "web", "port": "5432"}, {"from": "192.0.2.0/24", "port": null}],
             "links": [{"service": "www", "provider": "web", "port": "80"}],
             "publish": [{"address": "127.0.0.1", "host_port": "8000-8001/udp", "port": "53-54/udp"}],
@@ -173,7 +174,7 @@ fn a_containers_own_rules_are_in_what_inspect_says_of_it() {
         });
         assert_eq!(host.inspect("db")["network"], rules);
         assert_eq!(host.json(["ls"])[0]["network"], rules);
-        let none = serde_json::json!({"allow": [], "links": [], "publish": [], "egress": "all"});
+        let none = serde_json::json!({"mode": "routed", "allow": [], "links": [], "publish": [], "egress": "all"});
         assert_eq!(host.inspect("web")["network"], none);
         assert!(host.appc(["inspect", "db"]).succeeds().contains("198.51.100.0/24"));
         let (ip6, inside) =
