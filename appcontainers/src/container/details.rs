@@ -129,13 +129,7 @@ impl NetworkRules {
             host_port: one.host_side(),
             port: one.inside(),
         });
-        Self {
-            mode,
-            allow: allow.collect(),
-            links: links.collect(),
-            publish: publish.collect(),
-            egress: policy.egress,
-        }
+        Self { mode, allow: allow.collect(), links: links.collect(), publish: publish.collect(), egress: policy.egress }
     }
 }
 

@@ -243,7 +243,8 @@ mod tests {
         let text = json!({"nftables": all});
         let items = parse(&text.to_string()).unwrap();
         let chains: Vec<_> = items.iter().filter_map(|item| item.chain.clone()).collect();
-        let obstacles = if suspects(&chains, "appcontainers").is_empty() { Vec::new() } else { judge(&items, "v1a2b*") };
+        let obstacles =
+            if suspects(&chains, "appcontainers").is_empty() { Vec::new() } else { judge(&items, "v1a2b*") };
         tell(&obstacles)
     }
 
