@@ -397,6 +397,80 @@ fn a_container_speaks_from_its_port_with_its_own_addresses_alone() {
     });
 }
 
+#[test]
+fn a_routed_container_puts_nothing_into_the_hosts_table_of_neighbours() {
+    in_sandbox_for(std::time::Duration::from_secs(60), |host| {
+        serve(host, "one", "routed");
+        serve(host, "two", "routed");
+        let outside = Outside::new(host);
+        let pid = host.recorded_pid("one", "init").unwrap().as_raw_nonzero().to_string();
+        let one = mac(host, "one");
+        let link = host.run("cat", [format!("/sys/class/net/{}/address", port(host, "one"))]).succeeds();
+        let [one4, one6] = addresses(host, "one").map(|address| address.trim_matches(['[', ']']).to_owned());
+        let two4 = ip(host, "two");
+        let [gateway4, gateway6] = ["-4", "-6"].map(|family| {
+            let route = in_network_of(host, "one", &format!("ip {family} route show default")).succeeds();
+            route.split_whitespace().nth(2).unwrap().to_owned()
+        });
+        // Which addresses are known; not whether one was just confirmed.
+        let known = || {
+            let shown = host.sh("ip -4 neigh show nud all; ip -6 neigh show nud all").succeeds();
+            let lines = shown.lines().filter(|line| !line.contains("NOARP"));
+            let mut lines: Vec<_> = lines.map(|line| line.trim_end().rsplit_once(' ').unwrap().0.to_owned()).collect();
+            lines.sort();
+            lines
+        };
+        let says = |words: &str| {
+            let program = format!("{FRAMES}\n{words}");
+            host.run("nsenter", ["-t", &pid, "-n", PYTHON, "-c", &program]).succeeds();
+        };
+        for address in [&one4, &one6] {
+            assert!(known().iter().any(|line| line.starts_with(&format!("{address} dev"))), "{address}: {:?}", known());
+        }
+        // The host knows all with whom it speaks.
+        for address in ["198.18.0.1", "[fd99::1]"] {
+            assert_ne!(outside.sh(host, &get(address, 8001)).code, 0);
+        }
+        let before = known();
+
+        // More of each than the kernel's table has room for.
+        says(&format!(
+            "for n in range(2000):\n\
+             \x20   mac, ip = '02:00:00:00:%02x:%02x' % (n >> 8, n & 255), '10.213.%d.%d' % (9 + (n >> 8), n & 255)\n\
+             \x20   send(ALL, mac, 0x806, arp(1, mac, ip, NONE, {gateway4:?}))\n\
+             \x20   send(ALL, {one:?}, 0x806, arp(1, {one:?}, ip, NONE, {gateway4:?}))\n\
+             \x20   send(ALL, {one:?}, 0x806, arp(2, {one:?}, ip, ALL, ip))\n\
+             \x20   send({link:?}, {one:?}, 0x86dd, nd(135, 'fe80::%x' % (n + 1), {gateway6:?}, {gateway6:?}, 1, {one:?}))\n\
+             \x20   send({link:?}, mac, 0x86dd, nd(135, 'fd00::%x' % (n + 1), {gateway6:?}, {gateway6:?}, 1, mac))\n\
+             \x20   send({link:?}, {one:?}, 0x86dd, udp6('fe80::%x' % (n + 1), {gateway6:?}, b'answer me'))\n"
+        ));
+        // Another one's address, and its own under another MAC.
+        says(&format!(
+            "send(ALL, {one:?}, 0x806, arp(1, {one:?}, {two4:?}, NONE, {gateway4:?}))\n\
+             send(ALL, {one:?}, 0x806, arp(2, '02:00:00:00:00:99', {one4:?}, ALL, {one4:?}))\n"
+        ));
+        assert_eq!(known(), before);
+        for name in ["one", "two"] {
+            for address in addresses(host, name) {
+                assert_eq!(host.sh(&get(&address, 8000)).succeeds(), name);
+            }
+        }
+        let mut listener = Heard::new(python(host, &outside.pid, LISTENER, ""));
+        let word = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'end', ('198.18.0.2', 9))";
+        host.run(PYTHON, ["-c", word]).succeeds();
+        assert!(listener.until("end").is_empty());
+
+        // Its own questions are answered, if it has forgotten what it was told.
+        in_network_of(host, "one", "ip neigh flush dev eth0 nud permanent && ! ip neigh show | grep PERMANENT")
+            .succeeds();
+        for address in ["198.18.0.2", "[fd99::2]"] {
+            let ping = format!("ping -c 1 -w 5 {}", address.trim_matches(['[', ']']));
+            host.sh_in("one", &ping).succeeds();
+        }
+        assert!(in_network_of(host, "one", "ip neigh show").succeeds().contains(&gateway4));
+    });
+}
+
 /// What a program prints, line by line.
 struct Heard(Running);
 

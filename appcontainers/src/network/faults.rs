@@ -8,10 +8,7 @@ use ipnetwork::IpNetwork;
 use super::{
     HostNetwork, HostNetworkError, NetworkMode, Reservations, bridge,
     firewall::{self, Element},
-    host::{
-        FORWARDING, FORWARDING_V6, forwards, has_bridge_table, has_interface, has_table, interface_index, kernel_error,
-        namespace,
-    },
+    host::{FORWARDING, FORWARDING_V6, forwards, has_interface, has_table, interface_index, kernel_error, namespace},
     netlink::{RouteTo, route_to},
     policy, table,
 };
@@ -32,14 +29,11 @@ pub enum Fault {
     Outdated,
     /// A command was killed while it changed the rules.
     Interrupted,
-    /// The firewall's table is gone.
+    /// One of the firewall's tables is gone.
     Table {
-        /// Its name, in the family inet.
-        name: String,
-    },
-    /// The table for containers at the bridge is gone.
-    BridgeTable {
-        /// Its name, in the family bridge.
+        /// Its family: `inet` for packets, `arp` for who has which MAC, `bridge` for frames.
+        family: &'static str,
+        /// Its name.
         name: String,
     },
     /// The bridge is gone.
@@ -96,8 +90,7 @@ impl fmt::Display for Fault {
             Self::Elsewhere => f.write_str("it was set up in another network namespace"),
             Self::Outdated => f.write_str("it was set up by another version of appc"),
             Self::Interrupted => f.write_str("a command was killed while it changed the rules"),
-            Self::Table { name } => write!(f, "firewall table inet {name} is gone"),
-            Self::BridgeTable { name } => write!(f, "firewall table bridge {name} is gone"),
+            Self::Table { family, name } => write!(f, "firewall table {family} {name} is gone"),
             Self::Bridge { name } => write!(f, "bridge {name} is gone"),
             Self::Gateway { address } => write!(f, "this host has not the gateway's address {address}"),
             Self::Subnet { subnet } => write!(f, "route unreachable {subnet} is gone"),
@@ -140,8 +133,11 @@ impl HostNetwork {
             }
         };
         check(self.has_ruleset(&Digest::of(self.ruleset_text(paths).as_bytes())), &|| Fault::Outdated);
-        check(has_table(&table(paths))?, &|| Fault::Table { name: table(paths) });
-        check(!self.is_bridged() || has_bridge_table(&table(paths))?, &|| Fault::BridgeTable { name: table(paths) });
+        let table = table(paths);
+        for family in self.families() {
+            let missing = || Fault::Table { family: family.as_str(), name: table.clone() };
+            check(has_table(*family, &table)?, &missing);
+        }
         check(has_interface(&bridge(paths))?, &|| Fault::Bridge { name: bridge(paths) });
         check(forwards(FORWARDING)?, &|| Fault::Forwarding { setting: "net.ipv4.ip_forward" });
         let mut sides = vec![(IpAddr::V4(self.gateway), IpNetwork::V4(self.subnet))];
@@ -190,12 +186,10 @@ impl HostNetwork {
         _lock: &HostLock,
         reservations: &Reservations,
     ) -> Result<TableFaults, HostNetworkError> {
-        let mut listings = vec![firewall::list(paths)?];
+        let listings = self.families().iter().map(|family| firewall::list_of(*family, paths));
+        let listings = listings.collect::<Result<Vec<_>, _>>()?;
         let mut wanted = policy::all_elements(paths, reservations);
-        if self.is_bridged() {
-            listings.push(firewall::list_bridge(paths)?);
-            wanted.extend(policy::at_bridge(paths, reservations).into_iter().flat_map(|one| one.elements));
-        }
+        wanted.extend(policy::at_bridge(paths, reservations).into_iter().flat_map(|one| one.elements));
         let expected = self.rule_count(paths);
         let found = listings.iter().map(|listing| listing.rules).sum();
         let rules = (found != expected).then_some(Fault::Rules { found, expected });
@@ -250,7 +244,7 @@ mod tests {
     #[test]
     fn a_fault_names_what_is_gone() {
         let shown = |fault: Fault| fault.to_string();
-        assert_eq!(shown(Fault::Table { name: "t".to_owned() }), "firewall table inet t is gone");
+        assert_eq!(shown(Fault::Table { family: "inet", name: "t".to_owned() }), "firewall table inet t is gone");
         let address = "10.0.0.2".parse().unwrap();
         let route = Fault::Route { name: "web".parse().unwrap(), address };
         assert_eq!(shown(route), "the route to 10.0.0.2 of container web is gone");

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Fault, PoolSettings, ReservationError, Reservations, bridge, bridge_mac, bridge_port,
     faults::{TableFaults, route_faults},
-    firewall::{self, Ruleset},
+    firewall::{self, Ruleset, TableFamily},
     netlink, policy, table, veth_prefix,
 };
 use crate::{
@@ -243,6 +243,7 @@ impl HostNetwork {
         let namespace = namespace()?;
         let before = state::read::<Self>(&paths.network_record())?.filter(|before| before.namespace == namespace);
         let v6 = HostNetwork6::of(settings);
+        let reservations = Reservations::read(paths)?;
         let mut record = Self {
             subnet: settings.subnet,
             gateway: settings.gateway,
@@ -253,14 +254,14 @@ impl HostNetwork {
                 || !forwards(FORWARDING)?,
             forwarding6_enabled: before.as_ref().is_some_and(|before| before.forwarding6_enabled)
                 || (v6.is_some() && !forwards(FORWARDING_V6)?),
-            bridged: before.as_ref().is_some_and(|before| before.bridged),
+            bridged: before.as_ref().is_some_and(|before| before.bridged)
+                || !policy::at_bridge(paths, &reservations).is_empty(),
         };
         record.ruleset = Digest::of(record.ruleset_text(paths).as_bytes());
         // Recorded first: a kill in between must not lose what there is to undo.
         state::write(&paths.network_record(), &record, Durability::Volatile)?;
         let mut changes = Vec::new();
         // The firewall comes before what it guards.
-        let reservations = Reservations::read(paths)?;
         let elements = policy::all_elements(paths, &reservations);
         record.load_bridge_table(paths, &reservations)?;
         record.with_ruleset(paths, |ruleset| firewall::load(ruleset, &elements))?;
@@ -302,9 +303,10 @@ impl HostNetwork {
         Self::read(paths).is_ok_and(|record| record.is_some_and(|record| record.bridged))
     }
 
-    /// Whether there should be the table of the family bridge.
-    pub(super) fn is_bridged(&self) -> bool {
-        self.bridged
+    /// The families of the tables that there should be.
+    pub(super) fn families(&self) -> &'static [TableFamily] {
+        let all = &[TableFamily::Inet, TableFamily::Arp, TableFamily::Bridge];
+        if self.bridged { all } else { &all[..2] }
     }
 
     pub(super) fn rule_count(&self, paths: &Paths) -> usize {
@@ -342,8 +344,9 @@ impl HostNetwork {
         note(tear_down_forwarding(paths, FORWARDING_V6));
         note(tear_down_routes(paths));
         note(tear_down_bridge(&bridge(paths)));
-        note(tear_down_table("inet", &table(paths)));
-        note(tear_down_table("bridge", &table(paths)));
+        for family in [TableFamily::Inet, TableFamily::Arp, TableFamily::Bridge] {
+            note(tear_down_table(family, &table(paths)));
+        }
         for path in [paths.network_record(), paths.network_change_mark()] {
             note(remove_file(&path).map(|()| None));
         }
@@ -407,13 +410,13 @@ fn attach_all(paths: &Paths, reservations: &Reservations) {
     }
 }
 
-fn tear_down_table(family: &str, name: &str) -> Result<Option<Change>, HostNetworkError> {
-    if !(if family == "bridge" { has_bridge_table(name) } else { has_table(name) })? {
+fn tear_down_table(family: TableFamily, name: &str) -> Result<Option<Change>, HostNetworkError> {
+    if !has_table(family, name)? {
         return Ok(None);
     }
-    NFT.run(&["delete", "table", family, name], "")?;
-    // One to the user, who never asked for two.
-    Ok((family == "inet").then(|| Change::FirewallRemoved { table: name.to_owned() }))
+    NFT.run(&["delete", "table", family.as_str(), name], "")?;
+    // One to the user, who never asked for three.
+    Ok((family == TableFamily::Inet).then(|| Change::FirewallRemoved { table: name.to_owned() }))
 }
 
 fn tear_down_routes(paths: &Paths) -> Result<Option<Change>, HostNetworkError> {
@@ -509,12 +512,9 @@ pub(super) fn interface_index(name: &str) -> Result<Option<u32>, HostNetworkErro
     }
 }
 
-pub(super) fn has_table(name: &str) -> Result<bool, HostNetworkError> {
-    netlink::has_table(name).map_err(kernel_error(|| format!("nftables table inet {name}")))
-}
-
-pub(super) fn has_bridge_table(name: &str) -> Result<bool, HostNetworkError> {
-    netlink::has_bridge_table(name).map_err(kernel_error(|| format!("nftables table bridge {name}")))
+pub(super) fn has_table(family: TableFamily, name: &str) -> Result<bool, HostNetworkError> {
+    let failed = kernel_error(|| format!("nftables table {} {name}", family.as_str()));
+    netlink::has_table(family, name).map_err(failed)
 }
 
 /// For `map_err`: the kernel did not answer.

@@ -15,7 +15,7 @@ use rustix::{
     },
 };
 
-use super::MacAddress;
+use super::{MacAddress, firewall::TableFamily};
 
 // linux/netlink.h
 const NLM_F_REQUEST: u16 = 1;
@@ -69,6 +69,7 @@ const IFA_F_NODAD: u8 = 2;
 const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_ARP: u8 = 3;
 const NFPROTO_BRIDGE: u8 = 7;
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
@@ -129,17 +130,13 @@ pub(super) fn mac_of(interface: u32) -> io::Result<MacAddress> {
     bytes.map(MacAddress::new).ok_or_else(|| Errno::PROTO.into())
 }
 
-/// Whether there is an nftables table of this name in the family inet.
-pub(super) fn has_table(name: &str) -> io::Result<bool> {
-    has_table_of(NFPROTO_INET, name)
-}
-
-/// Likewise in the family bridge.
-pub(super) fn has_bridge_table(name: &str) -> io::Result<bool> {
-    has_table_of(NFPROTO_BRIDGE, name)
-}
-
-fn has_table_of(family: u8, name: &str) -> io::Result<bool> {
+/// Whether there is an nftables table of this name in a family.
+pub(super) fn has_table(family: TableFamily, name: &str) -> io::Result<bool> {
+    let family = match family {
+        TableFamily::Inet => NFPROTO_INET,
+        TableFamily::Arp => NFPROTO_ARP,
+        TableFamily::Bridge => NFPROTO_BRIDGE,
+    };
     match ask(Some(netlink::NETFILTER), &get_table_message(family, name)) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),

@@ -33,6 +33,30 @@ pub(crate) enum Set {
     Egress,
     /// port of the bridge, MAC, address: containers at the bridge, and the only frames that are theirs. In a table of its own.
     Port,
+    /// address, MAC: as [`Self::Member`], for what is asked and said on a container's link. In a table of its own.
+    Speaker,
+}
+
+/// The family of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TableFamily {
+    /// Packets.
+    Inet,
+    /// Questions and answers whose MAC an address is.
+    Arp,
+    /// Frames from the bridge's ports.
+    Bridge,
+}
+
+impl TableFamily {
+    /// As nftables has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            TableFamily::Inet => "inet",
+            TableFamily::Arp => "arp",
+            TableFamily::Bridge => "bridge",
+        }
+    }
 }
 
 impl Set {
@@ -63,12 +87,17 @@ impl Set {
             Set::Limited => "limited",
             Set::Egress => "egress",
             Set::Port => "port",
+            Set::Speaker => "speaker",
         }
     }
 
     /// The family of its table.
-    fn table_family(self) -> &'static str {
-        if self == Set::Port { "bridge" } else { "inet" }
+    fn table_family(self) -> TableFamily {
+        match self {
+            Set::Port => TableFamily::Bridge,
+            Set::Speaker => TableFamily::Arp,
+            _ => TableFamily::Inet,
+        }
     }
 
     /// Its name in the table, for a family.
@@ -80,7 +109,7 @@ impl Set {
     pub(super) fn named(name: &str) -> Option<(Self, Family)> {
         let family = Family::ALL.into_iter().find(|family| name.ends_with(family.digit()))?;
         let stem = name.strip_suffix(family.digit())?;
-        Self::ALL.into_iter().chain([Set::Port]).find(|set| set.stem() == stem).map(|set| (set, family))
+        Self::ALL.into_iter().chain([Set::Port, Set::Speaker]).find(|set| set.stem() == stem).map(|set| (set, family))
     }
 
     /// Its definition.
@@ -88,7 +117,7 @@ impl Set {
         let address = family.address_type();
         let port = "inet_proto . inet_service";
         let (kind, of, more) = match self {
-            Set::Member => ("set", format!("{address} . ether_addr"), ""),
+            Set::Member | Set::Speaker => ("set", format!("{address} . ether_addr"), ""),
             Set::AllowAll => ("set", format!("{address} . {address}"), "counter; "),
             Set::Allow => ("set", format!("{address} . {address} . {port}"), "counter; "),
             Set::OutsideAll => ("set", format!("{address} . {address}"), "flags interval; counter; "),
@@ -161,7 +190,7 @@ pub(super) fn script(table: &str, gone: &BTreeSet<Element>, new: &BTreeSet<Eleme
             by_set.entry((element.set, element.family)).or_default().push(element);
         }
         for ((set, family), elements) in by_set {
-            let _ = write!(script, "{verb} element {} {table} {} {{ ", set.table_family(), set.name(family));
+            let _ = write!(script, "{verb} element {} {table} {} {{ ", set.table_family().as_str(), set.name(family));
             for element in elements {
                 script.push_str(&element.key);
                 if let Some(value) = &element.value {

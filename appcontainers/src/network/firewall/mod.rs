@@ -9,7 +9,7 @@ mod ruleset;
 
 use std::collections::BTreeSet;
 
-pub(crate) use element::{Element, Family, Set};
+pub(crate) use element::{Element, Family, Set, TableFamily};
 pub(crate) use listing::Listing;
 pub use listing::Traffic;
 pub(super) use ruleset::Ruleset;
@@ -38,7 +38,7 @@ pub(super) fn load_bridge(paths: &Paths, elements: &BTreeSet<Element>) -> Result
     NFT.run(&["-f", "-"], &text).map(drop)
 }
 
-/// Makes the table anew, with these elements.
+/// Makes the tables of the families inet and arp anew, with these elements.
 pub(super) fn load(ruleset: &Ruleset<'_>, elements: &BTreeSet<Element>) -> Result<(), ProgramError> {
     let text = ruleset.text() + &element::script(ruleset.table, &BTreeSet::new(), elements);
     NFT.run(&["-f", "-"], &text)?;
@@ -51,19 +51,15 @@ pub(super) fn rule_count(text: &str) -> usize {
     text.lines().filter(|line| line.starts_with("\t\t") && !line.starts_with("\t\ttype ")).count()
 }
 
-/// What the table has.
+/// What the table of the family inet has.
 pub(super) fn list(paths: &Paths) -> Result<Listing, ProgramError> {
-    list_of("inet", paths)
+    list_of(TableFamily::Inet, paths)
 }
 
-/// What the table of the family bridge has.
-pub(super) fn list_bridge(paths: &Paths) -> Result<Listing, ProgramError> {
-    list_of("bridge", paths)
-}
-
-fn list_of(family: &str, paths: &Paths) -> Result<Listing, ProgramError> {
+/// What the table of a family has.
+pub(super) fn list_of(family: TableFamily, paths: &Paths) -> Result<Listing, ProgramError> {
     let table = table(paths);
-    let arguments = ["-j", "list", "table", family, &table];
+    let arguments = ["-j", "list", "table", family.as_str(), &table];
     let shown = NFT.run(&arguments, "")?;
     Listing::parse(&shown).map_err(|error| ProgramError::Failed {
         program: NFT.name,

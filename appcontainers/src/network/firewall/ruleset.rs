@@ -19,6 +19,10 @@
 //! output                no_short_cut  no word to a container at the bridge of a shorter way to another one there
 //! ```
 //!
+//! A second table, of the family arp, sees to it that a container speaks of nobody's address but its own: what it asks and says
+//! on its link would fill the table of neighbours that the whole host has in common (`gc_thresh3`, arp(7)). In IPv6 that is the
+//! matter of `own_source`.
+//!
 //! A container's interface is one of its own, or the bridge: what is at that is told apart by the bridge's own table (see
 //! `bridge.rs`).
 
@@ -60,8 +64,18 @@ impl Ruleset<'_> {
             )
         });
         // Added, then deleted, then made: one transaction, whether the table was there or not.
+        let speakers = Set::Speaker.definition(Family::V4);
         format!(
-            r#"add table inet {table}
+            r#"add table arp {table}
+delete table arp {table}
+table arp {table} {{
+	{speakers}
+	chain source {{
+		type filter hook input priority 0; policy accept;
+		iifname "{veth_prefix}*" arp saddr ip . arp saddr ether != @speaker4 drop
+	}}
+}}
+add table inet {table}
 delete table inet {table}
 table inet {table} {{
 {sets}
@@ -73,7 +87,7 @@ table inet {table} {{
 	chain own_source {{
 		fib saddr . iif oif missing drop
 		ip saddr . ether saddr != @member4 drop
-		ip6 saddr != fe80::/10 ip6 saddr . ether saddr != @member6 drop
+		ip6 saddr . ether saddr != @member6 drop
 	}}
 	chain published {{
 		type nat hook prerouting priority dstnat; policy accept;
@@ -180,7 +194,8 @@ mod tests {
         let gateway = Ipv4Addr::new(10, 213, 0, 1);
         let ruleset = Ruleset { table: "t", bridge: "appc0", veth_prefix: "v1a2b", subnet, gateway, v6: None };
         let text = ruleset.text();
-        assert!(text.starts_with("add table inet t\ndelete table inet t\ntable inet t {\n"), "{text}");
+        assert!(text.starts_with("add table arp t\ndelete table arp t\ntable arp t {\n"), "{text}");
+        assert!(text.contains("}\nadd table inet t\ndelete table inet t\ntable inet t {\n"), "{text}");
         assert!(
             text.contains("ip saddr 10.213.0.0/16 oifname != \"v1a2b*\" oifname != \"appc0\" masquerade"),
             "{text}"

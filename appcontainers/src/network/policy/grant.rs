@@ -112,9 +112,13 @@ impl Grant {
     /// Its elements; none if a container that it is about is there no more.
     pub(super) fn elements(&self, addresses: &impl Fn(&Peer) -> Option<Addresses>) -> Vec<Element> {
         match self {
-            Grant::Member(peer) => of_each(addresses(peer), |address| {
-                vec![element(Set::Member, address, format!("{address} . {}", peer.mac))]
-            }),
+            Grant::Member(peer) => {
+                let own = addresses(peer).into_iter().flat_map(|addresses| bridge_port::all(peer.mac, addresses));
+                let sets =
+                    |address: IpAddr| if address.is_ipv4() { &[Set::Member, Set::Speaker][..] } else { &[Set::Member] };
+                let all = own.flat_map(|address| sets(address).iter().map(move |set| (*set, address)));
+                all.map(|(set, address)| element(set, address, format!("{address} . {}", peer.mac))).collect()
+            }
             Grant::Port(peer, interface) => {
                 let own = addresses(peer).into_iter().flat_map(|addresses| bridge_port::all(peer.mac, addresses));
                 let key = |address| format!("{interface} . {} . {address}", peer.mac);
@@ -256,7 +260,9 @@ mod tests {
         let texts = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Bridge))));
         let expected = [
             "member4 10.0.0.2 . 02:00:00:00:00:02",
+            "speaker4 10.0.0.2 . 02:00:00:00:00:02",
             "member6 fd00::2 . 02:00:00:00:00:02",
+            "member6 fe80::ff:fe00:2 . 02:00:00:00:00:02",
             "port4 v1a2b1 . 02:00:00:00:00:02 . 10.0.0.2",
             "port6 v1a2b1 . 02:00:00:00:00:02 . fd00::2",
             "port6 v1a2b1 . 02:00:00:00:00:02 . fe80::ff:fe00:2",

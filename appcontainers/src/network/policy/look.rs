@@ -13,7 +13,7 @@ use crate::{
     ContainerName, Paths,
     network::{
         PoolSettings, Reservation, Reservations, find,
-        firewall::{self, Element, Traffic},
+        firewall::{self, Element, TableFamily, Traffic},
         host::has_table,
         table,
     },
@@ -21,7 +21,7 @@ use crate::{
 
 /// What all elements of the table have let through; nothing where there is no table.
 fn counted(paths: &Paths) -> Result<BTreeMap<Element, Traffic>, PolicyError> {
-    if !has_table(&table(paths))? {
+    if !has_table(TableFamily::Inet, &table(paths))? {
         return Ok(BTreeMap::new());
     }
     Ok(firewall::list(paths)?.elements)
