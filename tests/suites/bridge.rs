@@ -525,9 +525,26 @@ fn a_container_at_the_bridge_lives_as_others_do() {
         assert!(reaches(host, "one", "two"));
         host.sh_in("two", "true").succeeds();
 
+        // What somebody takes out comes back with a setup, and the doctor names it.
+        let table = appcontainers::network::table(host.paths());
+        let two = port(host, "two");
+        for (gone, said) in [
+            (format!("nft flush set bridge {table} port4"), "elements of the firewall's sets are gone"),
+            (format!("nft flush chain bridge {table} own_frame"), "rules instead of"),
+            (format!("ip route delete {old4} dev {bridge}"), "of container two is gone"),
+            (format!("ip link set {two} nomaster"), ""),
+            (format!("ip link delete {bridge}"), "is gone"),
+        ] {
+            host.sh(&gone).succeeds();
+            let doctor = host.appc(["doctor"]).text();
+            assert!(doctor.contains(said), "{gone}: {doctor}");
+            host.appc(["setup"]).succeeds();
+            assert!(reaches(host, "one", "two"), "{gone}");
+            assert!(!reaches(host, "two", "one"), "{gone}");
+        }
+
         // What somebody deletes comes back with the next start: bridge, table, ports.
         host.appc(["stop", "one"]).succeeds();
-        let table = appcontainers::network::table(host.paths());
         for gone in [
             format!("ip link delete {bridge}"),
             format!("nft delete table bridge {table}"),

@@ -35,7 +35,7 @@ fn reaches(host: &Host, name: &str, address: &str) -> bool {
 }
 
 fn table(host: &Host) -> String {
-    let tables = host.run("nft", ["list", "tables"]).succeeds();
+    let tables = host.run("nft", ["list", "tables", "inet"]).succeeds();
     tables.split_whitespace().find(|word| word.starts_with("appcontainers_")).unwrap_or_default().to_owned()
 }
 
@@ -79,6 +79,17 @@ fn a_table_that_somebody_deleted_is_back_with_all_its_rules_after_any_command() 
                 assert!(!reaches(host, "stranger", address), "{address}");
             }
         }
+        // That of what is asked on containers' links comes back, too.
+        let speakers = || host.run("nft", ["list", "table", "arp", &its_table]).succeeds();
+        let before = speakers();
+        assert!(before.contains(&db4), "{before}");
+        host.sh(&format!("nft delete table arp {its_table}")).succeeds();
+        assert!(network_check(host).1.contains(&format!("arp {its_table} is gone")));
+        host.appc(["ls"]).succeeds();
+        assert_eq!(speakers(), before);
+        host.sh(&format!("nft flush set arp {its_table} speaker4")).succeeds();
+        host.appc(["setup"]).succeeds();
+        assert_eq!(speakers(), before);
         // Another's rules are nobody's business.
         host.sh("nft add table inet anothers").succeeds();
         host.sh(&format!("nft delete table inet {its_table}")).succeeds();

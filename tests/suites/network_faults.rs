@@ -240,7 +240,7 @@ fn who_deletes_the_table_the_bridge_elements_or_routes_finds_them_again() {
             assert_eq!(elements(host), before);
         }
         // What no change looks at, a setup finds: elements that somebody took out, and routes.
-        let table = host.sh("nft list tables | grep -o appcontainers.*").succeeds();
+        let table = host.sh("nft list tables inet | grep -o appcontainers.*").succeeds();
         let routes: String =
             places.containers[1].addresses().map(|address| format!("ip route del {address}; ")).concat();
         for harm in [format!("nft flush set inet {table} allow4; nft flush set inet {table} member6"), routes] {
