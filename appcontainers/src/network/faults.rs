@@ -1,7 +1,13 @@
 //! What is missing of the host's network. Two looks: a cheap one, which every command has, and a thorough one for `setup` and
 //! `doctor`, which reads the whole table.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ipnetwork::IpNetwork;
 
@@ -18,6 +24,10 @@ use crate::{
     runtime::{self, Status},
     state::HostLock,
 };
+
+/// How long the kernel may take with an address: far less than a millisecond where it has nothing else to do. After that, the next
+/// command finds it missing.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A part of the host's network that is not as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,6 +241,15 @@ pub(super) fn route_faults(
 /// Whether an address is the host's own.
 pub(crate) fn is_own_address(address: IpAddr) -> Result<bool, HostNetworkError> {
     Ok(ask_route(address)? == RouteTo::Host)
+}
+
+/// Waits until the host has an address that it has just been given: the kernel takes an IPv6 address in its own time.
+pub(super) fn await_own_address(address: IpAddr) -> Result<(), HostNetworkError> {
+    let until = Instant::now() + ADDRESS_TIMEOUT;
+    while ask_route(address)? != RouteTo::Host && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn ask_route(to: IpAddr) -> Result<RouteTo, HostNetworkError> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Fault, PoolSettings, ReservationError, Reservations, bridge, bridge_mac, bridge_port,
-    faults::{TableFaults, route_faults},
+    faults::{TableFaults, await_own_address, route_faults},
     firewall::{self, Ruleset, TableFamily},
     netlink, policy, table, veth_prefix,
 };
@@ -272,6 +272,9 @@ impl HostNetwork {
         remove_file(&paths.network_change_mark())?;
         changes.push(Change::FirewallLoaded { table: table(paths) });
         changes.extend(set_up_bridge(paths, &record)?);
+        if let Some(v6) = v6 {
+            await_own_address(v6.gateway.into())?;
+        }
         if record.bridged {
             attach_all(paths, &reservations);
         }
