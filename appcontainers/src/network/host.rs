@@ -6,35 +6,38 @@
 //! program. What was set up is recorded in the run directory together with the network namespace it
 //! is in; a record of another namespace, another subnet or an older program's rules counts for nothing.
 
+mod bridge;
+mod forwarding;
+mod presence;
+
 use std::{
     fs, io,
     net::{Ipv4Addr, Ipv6Addr},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use ipnetwork::{Ipv4Network, Ipv6Network};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 use serde::{Deserialize, Serialize};
 
+use bridge::{attach_all, set_up_bridge, set_up_routes, tear_down_bridge, tear_down_routes};
+pub(crate) use forwarding::forwarding;
+pub(super) use forwarding::{FORWARDING, FORWARDING_V6, forwards, has_ipv6};
+use forwarding::{keep_router_advertisements, write_setting};
+pub(super) use presence::{has_interface, has_table, interface_index, kernel_error, namespace};
+
 use super::{
-    Fault, PoolSettings, ReservationError, Reservations, bridge, bridge_mac, bridge_port,
-    faults::{TableFaults, await_own_address, route_faults},
+    PoolSettings, ReservationError, Reservations, bridge,
+    faults::{TableFaults, await_own_address},
     firewall::{self, Ruleset, TableFamily},
-    netlink, policy, table, veth_prefix,
+    policy, table, veth_prefix,
 };
 use crate::{
     Paths,
     image::Digest,
-    program::{IP, NFT, ProgramError},
+    program::{NFT, ProgramError},
     setup::Change,
     state::{self, Durability, HostLock, LockError, StateError, Versioned},
 };
-
-pub(super) const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
-pub(super) const FORWARDING_V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
-const DISABLED_V6: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-const INTERFACES_V6: &str = "/proc/sys/net/ipv6/conf";
 
 /// Why the host's network could not be set up, torn down or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -116,12 +119,6 @@ impl HostNetwork6 {
 impl Versioned for HostNetwork {
     const KIND: &'static str = "record of the host's network";
     const VERSION: u32 = 1;
-}
-
-/// Whether the kernel speaks IPv6 in this network namespace, and nobody has switched that off for interfaces to come.
-pub(super) fn has_ipv6() -> bool {
-    let is_off = fs::read_to_string(DISABLED_V6).is_ok_and(|text| text.trim_end() != "0");
-    !is_off && Path::new(FORWARDING_V6).exists()
 }
 
 impl HostNetwork {
@@ -357,62 +354,6 @@ impl HostNetwork {
     }
 }
 
-fn set_up_bridge(paths: &Paths, network: &HostNetwork) -> Result<Option<Change>, HostNetworkError> {
-    let HostNetwork { subnet, gateway, v6, .. } = network;
-    let (name, mac) = (&bridge(paths), bridge_mac(paths));
-    let is_new = !has_interface(name)?;
-    // Without a route of its own, what is for a container that does not run would go where the default route leads.
-    let mut set = format!(
-        "link set {name} address {mac}\nlink set {name} type bridge mcast_snooping 0\naddress replace {gateway}/32 dev {name}\nlink set {name} up\nroute replace unreachable {subnet}\n"
-    );
-    if let Some(HostNetwork6 { subnet, gateway }) = v6 {
-        set += &format!("address replace {gateway}/128 dev {name} nodad\nroute replace unreachable {subnet}\n");
-    }
-    let add = || IP.run(&["-batch", "-"], &format!("link add {name} type bridge\n{set}"));
-    // The old gateway goes when the subnet was changed.
-    let change = || IP.run(&["-batch", "-"], &format!("address flush dev {name}\n{set}"));
-    if is_new {
-        // A command that was killed may have left its `ip` at work, and that was quicker.
-        add().or_else(|error| if has_interface(name).is_ok_and(|there| there) { change() } else { Err(error) })?;
-    } else {
-        change()?;
-    }
-    Ok(is_new.then(|| Change::BridgeCreated { name: name.to_owned(), gateway: *gateway }))
-}
-
-/// The routes to containers that run.
-fn set_up_routes(paths: &Paths, reservations: &Reservations) -> Result<Vec<Change>, HostNetworkError> {
-    let (mut script, mut changes) = (String::new(), Vec::new());
-    for (fault, interface) in route_faults(paths, reservations)? {
-        if let (Fault::Route { name, address }, Some(interface)) = (fault, interface) {
-            let length = if address.is_ipv4() { 32 } else { 128 };
-            script += &format!("route replace {address}/{length} dev {interface}\n");
-            changes.push(Change::RouteAdded { container: name, address });
-        }
-    }
-    if !script.is_empty() {
-        IP.run(&["-batch", "-"], &script)?;
-    }
-    Ok(changes)
-}
-
-fn tear_down_bridge(name: &str) -> Result<Option<Change>, HostNetworkError> {
-    if !has_interface(name)? {
-        return Ok(None);
-    }
-    IP.run(&["link", "delete", name], "")?;
-    Ok(Some(Change::BridgeRemoved { name: name.to_owned() }))
-}
-
-/// Brings all containers that are at the bridge back to it. One whose interface is gone is about to end.
-fn attach_all(paths: &Paths, reservations: &Reservations) {
-    for policy::AtBridge { interface, mac, addresses, .. } in policy::at_bridge(paths, reservations) {
-        if let Err(error) = bridge_port::attach(paths, &interface, mac, addresses) {
-            tracing::debug!(%interface, %error, "cannot bring a container back to the bridge");
-        }
-    }
-}
-
 fn tear_down_table(family: TableFamily, name: &str) -> Result<Option<Change>, HostNetworkError> {
     if !has_table(family, name)? {
         return Ok(None);
@@ -420,21 +361,6 @@ fn tear_down_table(family: TableFamily, name: &str) -> Result<Option<Change>, Ho
     NFT.run(&["delete", "table", family.as_str(), name], "")?;
     // One to the user, who never asked for three.
     Ok((family == TableFamily::Inet).then(|| Change::FirewallRemoved { table: name.to_owned() }))
-}
-
-fn tear_down_routes(paths: &Paths) -> Result<Option<Change>, HostNetworkError> {
-    let Some(record) = state::read::<HostNetwork>(&paths.network_record())? else { return Ok(None) };
-    if record.namespace != namespace()? {
-        return Ok(None);
-    }
-    let mut routes = vec![("-4", record.subnet.to_string())];
-    routes.extend(record.v6.map(|v6| ("-6", v6.subnet.to_string())));
-    for (family, subnet) in routes {
-        if !IP.run(&[family, "route", "show", "type", "unreachable", "exact", &subnet], "")?.is_empty() {
-            IP.run(&[family, "route", "delete", "unreachable", &subnet], "")?;
-        }
-    }
-    Ok(None)
 }
 
 fn tear_down_forwarding(paths: &Paths, setting: &'static str) -> Result<Option<Change>, HostNetworkError> {
@@ -450,19 +376,6 @@ fn tear_down_forwarding(paths: &Paths, setting: &'static str) -> Result<Option<C
     Ok(None)
 }
 
-/// A host that forwards is a router, which takes no router's advertisements any more (`accept_ra`, ip-sysctl): where it did
-/// until now, it is told to go on, or it would lose its own default route.
-fn keep_router_advertisements() -> Result<(), HostNetworkError> {
-    let interfaces = fs::read_dir(INTERFACES_V6).map_err(setting_error(INTERFACES_V6))?;
-    for path in interfaces.flatten().map(|entry| entry.path().join("accept_ra")) {
-        // An interface may go at any time.
-        if fs::read_to_string(&path).is_ok_and(|text| text.trim_end() == "1") {
-            let _ = fs::write(&path, "2\n");
-        }
-    }
-    Ok(())
-}
-
 fn remove_file(path: &Path) -> Result<(), HostNetworkError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -470,57 +383,4 @@ fn remove_file(path: &Path) -> Result<(), HostNetworkError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Whether the host forwards IPv4, and IPv6.
-pub(crate) fn forwarding() -> [bool; 2] {
-    [FORWARDING, FORWARDING_V6].map(|setting| forwards(setting).unwrap_or(false))
-}
-
-pub(super) fn forwards(setting: &str) -> Result<bool, HostNetworkError> {
-    let text = fs::read_to_string(setting).map_err(setting_error(setting))?;
-    Ok(text.trim_end() != "0")
-}
-
-fn write_setting(setting: &str, value: &str) -> Result<(), HostNetworkError> {
-    fs::write(setting, value).map_err(setting_error(setting))
-}
-
-fn setting_error(setting: &str) -> impl Fn(io::Error) -> HostNetworkError {
-    move |source| HostNetworkError::Forwarding { path: PathBuf::from(setting), source }
-}
-
-pub(super) fn namespace() -> Result<u64, HostNetworkError> {
-    let path = Path::new("/proc/self/ns/net");
-    let kernel = |source| HostNetworkError::Kernel { what: path.display().to_string(), source };
-    Ok(path.metadata().map_err(kernel)?.ino())
-}
-
-pub(super) fn has_interface(name: &str) -> Result<bool, HostNetworkError> {
-    Ok(interface_index(name)?.is_some())
-}
-
-/// An interface's number; none if there is no such interface. Asked with a socket, not of /sys: that shows the interfaces of
-/// the namespace it was mounted in.
-pub(super) fn interface_index(name: &str) -> Result<Option<u32>, HostNetworkError> {
-    let failed = kernel_error(|| format!("interface {name}"));
-    let socket = match socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
-        Ok(socket) => socket,
-        Err(error) => return Err(failed(error.into())),
-    };
-    match name_to_index(&socket, name) {
-        Ok(index) => Ok(Some(index)),
-        Err(rustix::io::Errno::NODEV) => Ok(None),
-        Err(error) => Err(failed(error.into())),
-    }
-}
-
-pub(super) fn has_table(family: TableFamily, name: &str) -> Result<bool, HostNetworkError> {
-    let failed = kernel_error(|| format!("nftables table {} {name}", family.as_str()));
-    netlink::has_table(family, name).map_err(failed)
-}
-
-/// For `map_err`: the kernel did not answer.
-pub(super) fn kernel_error(what: impl FnOnce() -> String) -> impl FnOnce(io::Error) -> HostNetworkError {
-    move |source| HostNetworkError::Kernel { what: what(), source }
 }
