@@ -7,6 +7,9 @@
 //! Nothing is let through only because it belongs to a connection: a packet of either direction is looked up by the one that
 //! opened its connection. So what is denied ends at once, and no table of connections has to be searched.
 //!
+//! Who is refused is told so: TCP by a reset, for of ICMP errors the kernel sends one destination a few each second
+//! (`icmp_ratelimit`), and who gets none waits in vain.
+//!
 //! ```text
 //! prerouting   raw      source     drop what has not its container's own address and MAC
 //!              dstnat   translate  the host's published ports -> their container's
@@ -109,7 +112,7 @@ table inet {table} {{
 		iifname != "{veth_prefix}*" iifname != "{bridge}" accept
 		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
 		ct state established,related accept
-		reject with icmpx admin-prohibited
+		goto refuse
 	}}
 	chain through {{
 		type filter hook forward priority filter - 5; policy accept;
@@ -138,7 +141,7 @@ table inet {table} {{
 {of_outside}		accept
 	}}
 	chain refuse {{
-		ct state established meta l4proto tcp reject with tcp reset
+		meta l4proto tcp reject with tcp reset
 		reject with icmpx admin-prohibited
 	}}
 	chain outbound {{
