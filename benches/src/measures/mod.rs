@@ -6,6 +6,7 @@ mod memory;
 mod network;
 mod output;
 mod provision;
+mod rules;
 mod scale;
 mod size;
 mod squashfs;
@@ -17,7 +18,7 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 9] = [
+pub(crate) const ALL: [(&str, Measure); 10] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
@@ -27,6 +28,7 @@ pub(crate) const ALL: [(&str, Measure); 9] = [
     ("output", output::measure),
     ("gateway", gateway::measure),
     ("network", network::measure),
+    ("rules", rules::measure),
 ];
 
 /// Those that are measured only when they are named: they fill the machine.
