@@ -55,12 +55,21 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let kept = arguments.startup;
     let starting = runtime::begin(&paths, &container, &reservation, settings, mode, kept, &own_program)?;
     // From here on threads are fine: liblxc works in a child that was forked before.
-    if let Some(interface) = starting.host_interface() {
-        policy::activate(&paths, &reservation, interface, container.network)?;
-    }
-    let owner = reservation.id_range.map_or(0, |range| range.base());
-    let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;
-    let listener = listen(&directory)?;
+    let prepare = || -> anyhow::Result<_> {
+        if let Some(interface) = starting.host_interface() {
+            policy::activate(&paths, &reservation, interface, container.network)?;
+        }
+        let owner = reservation.id_range.map_or(0, |range| range.base());
+        Ok((AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?, listen(&directory)?))
+    };
+    let (mut agent, listener) = match prepare() {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // Not waited for: it may be waiting for what does not come any more.
+            starting.abandon();
+            return Err(error);
+        }
+    };
     let publisher = match mode {
         StartMode::Full => publisher(&directory, name),
         StartMode::Files | StartMode::Renewal => None,

@@ -179,7 +179,10 @@ fn killed_while_it_saves_an_image() {
             |step, done| {
                 let there: Vec<_> =
                     fs::read_dir(host.file("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-                assert!(there.iter().all(|name| name == "shop.aimg"), "left beside the image: {there:?}");
+                // Over a file that is there it can be put only under a name of its own: what is left of that, the next one removes.
+                let (there, left): (Vec<_>, Vec<_>) = there.into_iter().partition(|name| name == "shop.aimg");
+                let most = usize::from(step % 2 == 0 && done.code == 137);
+                assert!(left.len() <= most, "left beside the image: {left:?}");
                 if there.is_empty() {
                     assert!(step % 2 == 1 && done.code == 137, "the image is gone");
                 } else if fs::read(host.file("out/shop.aimg")).unwrap() != old {

@@ -50,8 +50,10 @@ impl NewFile {
         sync_parent(path)
     }
 
-    /// Syncs the file and gives it its name, over what has it now.
+    /// Syncs the file and gives it its name, over what has it now. For that it has another name for a moment: what a writer left
+    /// that was killed in it, the next one removes.
     pub(crate) fn replace(self, path: &Path) -> io::Result<()> {
+        remove_dead(path);
         self.file.sync_all()?;
         match self.enter(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -96,6 +98,21 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 /// The directory that `path` lies in; `.` for a bare name.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes temporary files of `path` whose writers have ended.
+fn remove_dead(path: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    let is_dead = |entry: &str| {
+        let rest = entry.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?;
+        let pid: u32 = rest.strip_suffix(".tmp")?.split_once('-')?.0.parse().ok()?;
+        Some(!Path::new("/proc").join(pid.to_string()).exists())
+    };
+    for entry in fs::read_dir(parent(path)).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(is_dead) == Some(true) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A name beside `path` that is not taken; `gc` knows it by its ending.

@@ -358,7 +358,12 @@ fn tear_down_table(family: TableFamily, name: &str) -> Result<Option<Change>, Ho
     if !has_table(family, name)? {
         return Ok(None);
     }
-    NFT.run(&["delete", "table", family.as_str(), name], "")?;
+    let deleted = NFT.run(&["delete", "table", family.as_str(), name], "").map(drop);
+    if let Err(error) = deleted
+        && has_table(family, name)?
+    {
+        return Err(error.into());
+    }
     // One to the user, who never asked for three.
     Ok((family == TableFamily::Inet).then(|| Change::FirewallRemoved { table: name.to_owned() }))
 }

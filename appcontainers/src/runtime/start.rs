@@ -143,13 +143,19 @@ impl Starting {
         self.record.host_interface.as_deref()
     }
 
+    /// Gives the start up. What liblxc has begun, whoever clears up ends.
+    pub fn abandon(self) {
+        if let Err(error) = self.lxc.abandon() {
+            tracing::warn!(name = %self.name, %error, "cannot end the process that called liblxc");
+        }
+    }
+
     /// Waits until the container's init runs.
     pub fn wait(mut self, paths: &Paths) -> Result<Started, RuntimeError> {
         if let Some(why) = self.wait_for_liblxc()? {
-            if let Err(error) = self.lxc.abandon() {
-                tracing::warn!(name = %self.name, %error, "cannot end the process that called liblxc");
-            }
-            return Err(RuntimeError::Lxc { name: self.name, said: why.to_owned() });
+            let name = self.name.clone();
+            self.abandon();
+            return Err(RuntimeError::Lxc { name, said: why.to_owned() });
         }
         let started = self.lxc.wait().map_err(|error| RuntimeError::Lxc {
             name: self.name.clone(),

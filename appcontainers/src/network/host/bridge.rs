@@ -42,7 +42,13 @@ pub(in crate::network) fn tear_down_bridge(name: &str) -> Result<Option<Change>,
     if !has_interface(name)? {
         return Ok(None);
     }
-    IP.run(&["link", "delete", name], "")?;
+    // A command that was killed may have left its `ip` at work, and that was quicker.
+    let deleted = IP.run(&["link", "delete", name], "").map(drop);
+    if let Err(error) = deleted
+        && has_interface(name)?
+    {
+        return Err(error.into());
+    }
     Ok(Some(Change::BridgeRemoved { name: name.to_owned() }))
 }
 
@@ -81,9 +87,17 @@ pub(in crate::network) fn tear_down_routes(paths: &Paths) -> Result<Option<Chang
     }
     let mut routes = vec![("-4", record.subnet.to_string())];
     routes.extend(record.v6.map(|v6| ("-6", v6.subnet.to_string())));
+    let is_there = |family, subnet: &str| -> Result<bool, HostNetworkError> {
+        Ok(!IP.run(&[family, "route", "show", "type", "unreachable", "exact", subnet], "")?.is_empty())
+    };
     for (family, subnet) in routes {
-        if !IP.run(&[family, "route", "show", "type", "unreachable", "exact", &subnet], "")?.is_empty() {
-            IP.run(&[family, "route", "delete", "unreachable", &subnet], "")?;
+        if is_there(family, &subnet)? {
+            let deleted = IP.run(&[family, "route", "delete", "unreachable", &subnet], "").map(drop);
+            if let Err(error) = deleted
+                && is_there(family, &subnet)?
+            {
+                return Err(error.into());
+            }
         }
     }
     Ok(None)
