@@ -6,7 +6,8 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use appcontainers_sys::{lxc, mount};
@@ -55,7 +56,7 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     }
     if start.init.is_none() {
         // The monitor died while liblxc worked: what came of that is not known.
-        cgroup::destroy(&start.cgroup).map_err(host_error("remove cgroup", &start.cgroup))?;
+        destroy_cgroup(&start.cgroup).map_err(host_error("remove cgroup", &start.cgroup))?;
     }
     if start.mode == StartMode::Full {
         event::note(paths, name, "die", &[]);
@@ -82,6 +83,18 @@ pub(crate) fn is_gone(paths: &Paths, record: &ContainerRecord) -> Result<bool, S
     }
     let start = StartRecord::load(paths, &record.name)?;
     Ok(start.is_some_and(|start| goes_with(record, &start) && start.status() == Status::Ended))
+}
+
+/// Ends what is in a start's cgroup, and removes it: again and again, for LXC's monitor may still be about to enter it, or busy with
+/// clearing up itself.
+fn destroy_cgroup(cgroup: &str) -> io::Result<()> {
+    let until = Instant::now() + LXC_MONITOR_END;
+    loop {
+        match cgroup::destroy(cgroup) {
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+            destroyed => return destroyed,
+        }
+    }
 }
 
 fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
