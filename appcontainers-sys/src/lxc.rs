@@ -23,7 +23,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal},
 };
 
-use crate::process::{Child, close_all_but, fork, reset_signals};
+use crate::process::{Child, fork, reset_signals};
 
 /// What liblxc needs to start a container.
 #[derive(Debug, Clone)]
@@ -63,11 +63,6 @@ pub fn start(request: &StartRequest) -> io::Result<Starting> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let child = fork(|| {
         reset_signals();
-        // Whoever waits for the caller's end at one of its sockets must not wait for this child's, too: liblxc waits for ever where
-        // LXC's monitor does.
-        if close_all_but(answer_in_child.as_fd()).is_err() {
-            return;
-        }
         // A start whose caller is dead must not go on to a container that no record names.
         if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
             return;
