@@ -19,6 +19,12 @@ use crate::{
 /// How long a start may take until the agent has answered: long, for hosts under load.
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often it is looked whether the monitor of a start that takes long is still there.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long liblxc may go on without the monitor that called it, which takes it some hundredths of that.
+const LXC_ALONE: Duration = Duration::from_secs(3);
+
 /// How long it is tried to get a monitor for a container whose monitor has died.
 const ADOPTION_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -122,7 +128,7 @@ fn adopt(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
 
 /// Waits until the monitor says that the container runs; after a failed start, clears up.
 pub(super) fn wait_ready(paths: &Paths, lock: &ContainerLock, connection: &mut Connection) -> Result<(), RuntimeError> {
-    let Err(source) = connection.wait_ready(READY_TIMEOUT) else { return Ok(()) };
+    let Err(source) = await_start(paths, lock.name(), connection) else { return Ok(()) };
     let name = lock.name().clone();
     let error = match source {
         // The monitor's words name the container and what failed.
@@ -137,6 +143,26 @@ pub(super) fn wait_ready(paths: &Paths, lock: &ContainerLock, connection: &mut C
         tracing::warn!(name = %lock.name(), %undo, "cannot clear up after a start that failed; the next command will");
     }
     Err(error)
+}
+
+/// As [`Connection::wait_ready`]. The child that calls liblxc has the monitor's end of the connection, too: where the monitor was
+/// killed, and LXC waits for ever for an init that is dead, this connection does not end by itself.
+fn await_start(paths: &Paths, name: &ContainerName, connection: &mut Connection) -> Result<(), ConnectionError> {
+    let until = Instant::now() + READY_TIMEOUT;
+    let mut dead_since = None;
+    loop {
+        match connection.wait_ready(LOOK) {
+            Err(ConnectionError::TimedOut { .. }) if Instant::now() < until => {
+                let start = StartRecord::load(paths, name).ok().flatten();
+                if start.is_none_or(|start| start.monitor.is_alive()) {
+                    dead_since = None;
+                } else if dead_since.get_or_insert_with(Instant::now).elapsed() > LXC_ALONE {
+                    return Err(ConnectionError::Ended);
+                }
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Asks the container to stop and waits for its end: without a monitor, its init is killed.
