@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Pid;
 
-use crate::{Finished, Host, Running, eventually};
+use crate::{Finished, Host, LIMIT, Running, eventually};
 
 /// A neighbour of the host, 198.18.0.2 and 2001:db8:1::2, in a network namespace of its own; the host is 198.18.0.1 and
 /// 2001:db8:1::1 to it.
@@ -49,6 +49,22 @@ impl Outside {
             )
             .succeeds();
         outside
+    }
+
+    /// Serves the word `outside` on port 8000, in both protocols.
+    #[track_caller]
+    pub fn serve(&self, host: &Host) -> Running {
+        fs::create_dir(host.file("outside")).expect("make a directory");
+        fs::write(host.file("outside/word"), "outside").expect("write a file");
+        let mut command = host.command("nsenter");
+        let pid = self.pid.as_raw_nonzero().to_string();
+        command.args(["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "outside"]);
+        let server = host.start_command(command, LIMIT);
+        for address in ["198.18.0.2", "[2001:db8:1::2]"] {
+            let line = format!("busybox timeout 3 busybox wget -q -O - http://{address}:8000/word");
+            eventually("a web server outside", || (host.sh(&line).code == 0).then_some(()));
+        }
+        server
     }
 
     /// A process that is in its namespace.

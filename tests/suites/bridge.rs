@@ -5,45 +5,10 @@
 
 use std::fs;
 
-use appcontainers_tests::{Archive, Host, Running, eventually, in_sandbox, in_sandbox_for};
+use appcontainers_tests::{Archive, Host, Outside, Running, eventually, in_sandbox, in_sandbox_for};
 
 /// Python, as an attacker's container has it in any language: frames to send and to look at.
 const PYTHON: &str = "/usr/bin/python3";
-
-/// A neighbour of the host, 198.18.0.2 and fd99::2, in a network namespace of its own.
-struct Outside {
-    pid: String,
-    _holder: Running,
-}
-
-impl Outside {
-    fn new(host: &Host) -> Self {
-        let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
-        let pid = holder.pid().as_raw_nonzero().to_string();
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        eventually("a network namespace for the outside", || {
-            fs::read_link(format!("/proc/{pid}/ns/net")).ok().filter(|namespace| *namespace != own)
-        });
-        host.sh(&format!(
-            "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0
-             ip addr add fd99::1/64 dev up0 nodad; ip link set up0 up"
-        ))
-        .succeeds();
-        let outside = Self { pid, _holder: holder };
-        outside
-            .sh(
-                host,
-                "set -e; ip link set lo up; ip addr add 198.18.0.2/24 dev eth0; ip addr add fd99::2/64 dev eth0 nodad
-                 ip link set eth0 up; ip route add 10.0.0.0/8 via 198.18.0.1; ip route add fd00::/8 via fd99::1",
-            )
-            .succeeds();
-        outside
-    }
-
-    fn sh(&self, host: &Host, line: &str) -> appcontainers_tests::Finished {
-        host.run("nsenter", ["-t", &self.pid, "-n", "sh", "-c", line])
-    }
-}
 
 /// A container's addresses as they stand in a URL.
 fn addresses(host: &Host, name: &str) -> [String; 2] {
@@ -127,15 +92,10 @@ fn bridged_and_routed_containers_have_the_same_rules() {
         let ports = host.run("ip", ["-o", "link", "show", "master", &bridge(host)]).succeeds();
         assert_eq!(ports.lines().count(), 2, "{ports}");
         let outside = Outside::new(host);
-        let mut server = host.command("nsenter");
-        fs::create_dir(host.file("outside")).unwrap();
-        fs::write(host.file("outside/word"), "outside").unwrap();
-        server.args(["-t", &outside.pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "outside"]);
-        let _server = host.start_command(server, appcontainers_tests::LIMIT);
+        let _server = outside.serve(host);
         let mut server = host.command("busybox");
         server.args(["httpd", "-f", "-p", "8001", "-h", "outside"]);
         let _own_server = host.start_command(server, appcontainers_tests::LIMIT);
-        eventually("a web server outside", || (host.sh(&get("198.18.0.2", 8000)).code == 0).then_some(()));
         eventually("a web server of the host", || (host.sh(&get("127.0.0.1", 8001)).code == 0).then_some(()));
         let pairs = [("one", "two"), ("two", "one"), ("one", "way"), ("way", "one")];
 
@@ -150,13 +110,13 @@ fn bridged_and_routed_containers_have_the_same_rules() {
                 assert!(!reaches(host, from, to), "{from} to {to} when denied, br_netfilter: {filtered}");
             }
             for name in ["one", "two", "way"] {
-                for address in ["198.18.0.2", "[fd99::2]"] {
+                for address in ["198.18.0.2", "[2001:db8:1::2]"] {
                     assert_eq!(host.sh_in(name, &get(address, 8000)).succeeds(), "outside", "{name} {filtered}");
                     host.appc(["set", name, "--egress", "none"]).succeeds();
                     assert_ne!(host.sh_in(name, &get(address, 8000)).code, 0, "{name} {filtered}");
                     host.appc(["set", name, "--egress", "all"]).succeeds();
                 }
-                for address in ["198.18.0.1", "[fd99::1]"] {
+                for address in ["198.18.0.1", "[2001:db8:1::1]"] {
                     assert_ne!(host.sh_in(name, &get(address, 8001)).code, 0, "{name} to the host {filtered}");
                 }
                 for address in addresses(host, name) {
@@ -169,7 +129,7 @@ fn bridged_and_routed_containers_have_the_same_rules() {
             host.appc(["unlink", "one", "db"]).succeeds();
 
             host.appc(["publish", "8080", "two:8000"]).succeeds();
-            for address in ["198.18.0.1", "[fd99::1]"] {
+            for address in ["198.18.0.1", "[2001:db8:1::1]"] {
                 assert_eq!(outside.sh(host, &get(address, 8080)).succeeds(), "two", "{filtered}");
                 // Also from another port of the bridge, and from the very same.
                 for name in ["one", "two", "way"] {
@@ -308,7 +268,7 @@ fn a_container_speaks_from_its_port_with_its_own_addresses_alone() {
             for address in [&one4, &one6, &two4, &two6] {
                 assert!(before.contains(&format!("{address} lladdr")), "{address}: {before}");
             }
-            let listener = python(host, &outside.pid, LISTENER, "");
+            let listener = python(host, &outside.pid().as_raw_nonzero().to_string(), LISTENER, "");
             let mut listener = Heard::new(listener);
             let port_link = host.run("cat", [format!("/sys/class/net/{}/address", port(host, "two"))]).succeeds();
             let mut sniffer = Heard::new(python(host, &pid("two"), SNIFFER, &format!("{link} {port_link}")));
@@ -320,7 +280,7 @@ fn a_container_speaks_from_its_port_with_its_own_addresses_alone() {
                 .map(|(mac, v4, v6)| {
                     format!(
                         "send({link:?}, {mac:?}, 0x800, udp4({v4:?}, '198.18.0.2', b'{mac}-{v4}'))\n\
-                         send({link:?}, {mac:?}, 0x86dd, udp6({v6:?}, 'fd99::2', b'{mac}-{v6}'))\n\
+                         send({link:?}, {mac:?}, 0x86dd, udp6({v6:?}, '2001:db8:1::2', b'{mac}-{v6}'))\n\
                          send({link:?}, {mac:?}, 0x8100, b'\\0\\0\\x08\\0' + udp4({v4:?}, '198.18.0.2', b'tag-{mac}-{v4}'))\n\
                          send('01:80:c2:00:00:0e', {mac:?}, 0x800, udp4({v4:?}, '198.18.0.2', b'reserved-{mac}-{v4}'))\n\
                          send({link:?}, {mac:?}, 0x806, arp(1, {mac:?}, {v4:?}, NONE, {gateway4:?}))\n\
@@ -364,7 +324,7 @@ fn a_container_speaks_from_its_port_with_its_own_addresses_alone() {
             ));
             // Its own are heard; the order is that of sending.
             says(&format!(
-                "send({link:?}, {one:?}, 0x86dd, udp6({one6:?}, 'fd99::2', b'own'))\n\
+                "send({link:?}, {one:?}, 0x86dd, udp6({one6:?}, '2001:db8:1::2', b'own'))\n\
                  import time; time.sleep(0.5)\n\
                  send({link:?}, {one:?}, 0x800, udp4({one4:?}, '198.18.0.2', b'end'))\n"
             ));
@@ -384,12 +344,12 @@ fn a_container_speaks_from_its_port_with_its_own_addresses_alone() {
         }
         // A routed one has not what is another's at the bridge, either.
         let way_link = host.run("cat", [format!("/sys/class/net/{}/address", port(host, "way"))]).succeeds();
-        let mut listener = Heard::new(python(host, &outside.pid, LISTENER, ""));
+        let mut listener = Heard::new(python(host, &outside.pid().as_raw_nonzero().to_string(), LISTENER, ""));
         let program = format!(
             "{FRAMES}\n\
              for mac in ({two:?}, {way:?}):\n\
              \x20   send({way_link:?}, mac, 0x800, udp4({two4:?}, '198.18.0.2', b'foreign'))\n\
-             \x20   send({way_link:?}, mac, 0x86dd, udp6({two6:?}, 'fd99::2', b'foreign'))\n\
+             \x20   send({way_link:?}, mac, 0x86dd, udp6({two6:?}, '2001:db8:1::2', b'foreign'))\n\
              send({way_link:?}, {way:?}, 0x800, udp4({way4:?}, '198.18.0.2', b'end'))\n"
         );
         host.run("nsenter", ["-t", &pid("way"), "-n", PYTHON, "-c", &program]).succeeds();
@@ -428,7 +388,7 @@ fn a_routed_container_puts_nothing_into_the_hosts_table_of_neighbours() {
             assert!(known().iter().any(|line| line.starts_with(&format!("{address} dev"))), "{address}: {:?}", known());
         }
         // The host knows all with whom it speaks.
-        for address in ["198.18.0.1", "[fd99::1]"] {
+        for address in ["198.18.0.1", "[2001:db8:1::1]"] {
             assert_ne!(outside.sh(host, &get(address, 8001)).code, 0);
         }
         let before = known();
@@ -455,7 +415,7 @@ fn a_routed_container_puts_nothing_into_the_hosts_table_of_neighbours() {
                 assert_eq!(host.sh(&get(&address, 8000)).succeeds(), name);
             }
         }
-        let mut listener = Heard::new(python(host, &outside.pid, LISTENER, ""));
+        let mut listener = Heard::new(python(host, &outside.pid().as_raw_nonzero().to_string(), LISTENER, ""));
         let word = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'end', ('198.18.0.2', 9))";
         host.run(PYTHON, ["-c", word]).succeeds();
         assert!(listener.until("end").is_empty());
@@ -463,7 +423,7 @@ fn a_routed_container_puts_nothing_into_the_hosts_table_of_neighbours() {
         // Its own questions are answered, if it has forgotten what it was told.
         in_network_of(host, "one", "ip neigh flush dev eth0 nud permanent && ! ip neigh show | grep PERMANENT")
             .succeeds();
-        for address in ["198.18.0.2", "[fd99::2]"] {
+        for address in ["198.18.0.2", "[2001:db8:1::2]"] {
             let ping = format!("ping -c 1 -w 5 {}", address.trim_matches(['[', ']']));
             host.sh_in("one", &ping).succeeds();
         }

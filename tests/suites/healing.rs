@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use appcontainers_tests::{Host, LIMIT, Running, eventually, in_sandbox};
+use appcontainers_tests::{Host, Outside, eventually, in_sandbox};
 
 /// A line of shell that prints what a web server says, or fails within three seconds.
 fn get(address: &str) -> String {
@@ -229,40 +229,15 @@ fn a_route_an_element_or_a_rule_that_somebody_deleted_is_named_and_brought_back_
     });
 }
 
-/// A neighbour of the host, 198.18.0.2 and fd00:99::2, that serves port 8000 and reaches containers through the host.
-fn outside(host: &Host) -> [Running; 2] {
-    let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
-    let own = fs::read_link("/proc/self/ns/net").unwrap();
-    let pid = holder.pid().as_raw_nonzero().to_string();
-    eventually("a network namespace for the outside", || {
-        fs::read_link(format!("/proc/{pid}/ns/net")).ok().filter(|namespace| *namespace != own)
-    });
-    let inside = format!("nsenter -t {pid} -n");
-    host.sh(&format!(
-        "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0
-         ip addr add fd00:99::1/64 dev up0 nodad; ip link set up0 up
-         {inside} ip link set lo up; {inside} ip addr add 198.18.0.2/24 dev eth0
-         {inside} ip addr add fd00:99::2/64 dev eth0 nodad; {inside} ip link set eth0 up
-         mkdir outside; echo outside > outside/word"
-    ))
-    .succeeds();
-    let mut command = host.command("nsenter");
-    command.args(["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "outside"]);
-    let server = host.start_command(command, LIMIT);
-    for address in ["198.18.0.2", "fd00:99::2"] {
-        eventually("a web server outside", || (host.sh(&get(address)).code == 0).then_some(()));
-    }
-    [holder, server]
-}
-
 #[test]
 fn another_firewall_that_drops_is_named_and_the_line_that_doctor_gives_lets_packets_through() {
     in_sandbox(|host| {
-        let _outside = outside(host);
+        let outside = Outside::new(host);
+        let _server = outside.serve(host);
         let [db4, db6] = serve(host, "db");
         serve(host, "web");
         host.appc(["allow", "web", "db:8000"]).succeeds();
-        let ways = [("198.18.0.2", "outside"), ("fd00:99::2", "outside"), (&db4, "db"), (&db6, "db")];
+        let ways = [("198.18.0.2", "outside"), ("2001:db8:1::2", "outside"), (&db4, "db"), (&db6, "db")];
         let all_pass = || ways.iter().all(|(address, word)| host.sh_in("web", &get(address)).text() == *word);
         let none_passes = || !ways.iter().any(|(address, _)| reaches(host, "web", address));
         assert_eq!(check(host, "other-firewalls")[0], "fit");

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
-
-use appcontainers_tests::{Host, LIMIT, Running, eventually, in_sandbox};
+use appcontainers_tests::{Host, Outside, eventually, in_sandbox};
 use serde_json::Value;
 
 /// A line of shell that prints what a web server says, or fails within three seconds.
@@ -23,40 +21,6 @@ fn serve(host: &Host, name: &str) -> String {
     address
 }
 
-/// A neighbour of the host, 198.18.0.2, that serves port 8000; the host is 198.18.0.1 to it.
-struct Outside {
-    pid: String,
-    _holder: Running,
-    _server: Running,
-}
-
-impl Outside {
-    fn new(host: &Host) -> Self {
-        let holder = host.spawn("unshare", ["--net", "--kill-child", "cat"]);
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        let pid = holder.pid().as_raw_nonzero().to_string();
-        eventually("a network namespace for the outside", || {
-            fs::read_link(format!("/proc/{pid}/ns/net")).ok().filter(|namespace| *namespace != own)
-        });
-        let inside = format!("nsenter -t {pid} -n");
-        host.sh(&format!(
-            "set -e; ip link add up0 type veth peer name eth0 netns {pid}; ip addr add 198.18.0.1/24 dev up0; ip link set up0 up
-             {inside} ip link set lo up; {inside} ip addr add 198.18.0.2/24 dev eth0; {inside} ip link set eth0 up
-             mkdir outside; echo outside > outside/word"
-        ))
-        .succeeds();
-        let mut command = host.command("nsenter");
-        command.args(["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "8000", "-h", "outside"]);
-        let server = host.start_command(command, LIMIT);
-        eventually("a web server outside", || (host.sh(&get("198.18.0.2:8000")).code == 0).then_some(()));
-        Self { pid, _holder: holder, _server: server }
-    }
-
-    fn sh(&self, host: &Host, line: &str) -> appcontainers_tests::Finished {
-        host.run("nsenter", ["-t", &self.pid, "-n", "sh", "-c", line])
-    }
-}
-
 /// The rule of this kind between these ends.
 fn rule<'a>(network: &'a Value, kind: &str, from: &str, to: &str) -> &'a Value {
     let rules = network["rules"].as_array().unwrap();
@@ -72,6 +36,7 @@ fn packets(network: &Value, kind: &str, from: &str, to: &str) -> u64 {
 fn each_rule_counts_what_it_let_through_and_nothing_else() {
     in_sandbox(|host| {
         let outside = Outside::new(host);
+        let _server = outside.serve(host);
         let db = serve(host, "db");
         serve(host, "web");
         host.appc(["allow", "web", "db:8000"]).succeeds();
@@ -111,7 +76,7 @@ fn each_rule_counts_what_it_let_through_and_nothing_else() {
         assert_eq!(packets(&seen, "link", "web", "db"), passed);
         assert_eq!(packets(&seen, "allow", "198.18.0.0/24", "db"), 0);
         assert_eq!(seen["rules"].as_array().unwrap().len(), 3, "{seen}");
-        outside.sh(host, &format!("ip route add 10.0.0.0/8 via 198.18.0.1; {}", get(&format!("{db}:8000")))).succeeds();
+        outside.sh(host, &get(&format!("{db}:8000"))).succeeds();
         assert!(packets(&host.json(["-c", "db", "network", "inspect"]), "allow", "198.18.0.0/24", "db") >= 8);
         // What is refused counts nowhere.
         let before = host.json(["network", "inspect", "web"]);
@@ -187,7 +152,8 @@ fn a_containers_own_rules_are_in_what_inspect_says_of_it() {
 #[test]
 fn a_container_that_may_not_go_out_is_made_so() {
     in_sandbox(|host| {
-        let _outside = Outside::new(host);
+        let outside = Outside::new(host);
+        let _server = outside.serve(host);
         host.appc(["provision", "--name", "open"]).succeeds();
         host.appc(["provision", "--name", "shut", "--egress", "none"]).succeeds();
         host.appc(["provision", "--name", "some", "--egress", "198.18.0.2"]).succeeds();
