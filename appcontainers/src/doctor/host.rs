@@ -7,12 +7,13 @@ use rustix::process::geteuid;
 use super::{Check, Verdict};
 use crate::{
     error::chain,
-    program::{IP, NFT, Program},
+    program::{CONNTRACK, IP, NFT, Program},
     runtime::{apparmor, programs},
 };
 
 /// Programs that only some commands need, and which.
-const OPTIONAL: [(Program, &str); 2] = [
+const OPTIONAL: [(Program, &str); 3] = [
+    (CONNTRACK, "publishing UDP ports that somebody sends to already"),
     (Program { name: "busybox", package: "busybox-static" }, "building the busybox base"),
     (Program { name: "mmdebstrap", package: "mmdebstrap" }, "building Debian and Ubuntu bases"),
 ];
