@@ -34,6 +34,7 @@ pub mod record;
 pub mod runtime;
 mod service;
 pub mod session;
+pub mod settings;
 pub mod setup;
 pub mod skeleton;
 pub mod state;
@@ -65,6 +66,7 @@ pub use service::{
     ListedContainer, LoadOptions, NetworkMeter, NetworkSummary, NetworkUsage, Outcome, ProvisionOptions,
     PublishSiteOptions, RuleTraffic, Service, SiteDetails, TrafficRate, UpstreamDetails, UsagePart, setup_service,
 };
+pub use settings::Settings;
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;
 pub use zmq_proxy::{InvalidEndpoint, TcpEndpoint, ZmqProxyOptions};

@@ -9,6 +9,7 @@ use crate::{
     ContainerName, Hostname, Paths,
     image::{BaseReference, Digest, ImageConfig},
     network::NetworkMode,
+    settings::Settings,
     skeleton::Phase,
     state::{Durability, StateError, Versioned, read, write},
 };
@@ -79,6 +80,9 @@ pub struct ContainerRecord {
     /// How it is connected to the host.
     #[serde(default, skip_serializing_if = "NetworkMode::is_routed")]
     pub network: NetworkMode,
+    /// What it was given beyond its image.
+    #[serde(default, skip_serializing_if = "Settings::is_default")]
+    pub settings: Settings,
     /// How its program is run.
     pub config: ImageConfig,
 }
@@ -115,6 +119,32 @@ impl ContainerRecord {
     /// is being renamed.
     pub(crate) fn store_in(&self, paths: &Paths, directory_of: &ContainerName) -> Result<(), StateError> {
         write(&Self::path(paths, directory_of), self, self.overlay.durability())
+    }
+}
+
+#[cfg(test)]
+impl ContainerRecord {
+    /// The record of a kept container that nothing was asked of.
+    pub(crate) fn example(name: &ContainerName) -> Self {
+        let image = BaseReference { name: "busybox".parse().unwrap(), digest: Digest::of(b"") };
+        Self {
+            name: name.clone(),
+            created: Timestamp::UNIX_EPOCH,
+            hostname: Hostname::of(name),
+            privileged: false,
+            base: image.clone(),
+            image,
+            layers: Vec::new(),
+            overlay: OverlayKind::Raw,
+            phase: None,
+            boot: None,
+            survives_stop: false,
+            autostart: false,
+            init: Init::App,
+            network: NetworkMode::default(),
+            settings: Settings::default(),
+            config: ImageConfig::default(),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     network::{NetworkMode, Reservations, policy::Egress},
     record::Init,
     session,
+    settings::Settings,
     setup::{self, Change, SetupOptions},
     skeleton::Phase,
     state::ContainerLock,
@@ -97,6 +98,8 @@ pub struct ProvisionOptions {
     pub egress: Egress,
     /// How it is connected to the host.
     pub network: NetworkMode,
+    /// What it is given beyond its image.
+    pub settings: Settings,
 }
 
 /// How to make a container from an image.
@@ -125,6 +128,8 @@ pub struct LoadOptions {
     pub egress: Egress,
     /// How it is connected to the host.
     pub network: NetworkMode,
+    /// What it is given beyond its image.
+    pub settings: Settings,
 }
 
 /// Where an image is.
@@ -208,6 +213,7 @@ impl Service {
             autostart: options.autostart,
             init: options.init,
             network: options.network,
+            settings: &options.settings,
             manifest: &manifest,
         };
         self.make(&new, Phase::Provision, &options.egress)
@@ -239,6 +245,7 @@ impl Service {
             autostart: false,
             init: options.init,
             network: options.network,
+            settings: &options.settings,
             manifest: &manifest,
         };
         self.make(&new, Phase::Load, &options.egress)

@@ -93,9 +93,20 @@ fn enter(test: &str, limit: Duration) {
     }
     let left = leaks::clean_up(&directories.paths());
     assert!(status.is_some(), "{test} did not end within {limit:?}");
-    assert!(passed, "{test} failed in its sandbox: see above");
+    assert!(passed, "{test} failed in its sandbox, more above: {}", panic_of(&said));
     assert!(said.contains("1 passed"), "{test} was not found by its name:\n{said}");
     assert!(left.is_empty(), "{test} left behind: {}", left.join(", "));
+}
+
+/// What the test said when it panicked, with what it had just done: whoever sees only the end of a long log sees the cause.
+fn panic_of(said: &str) -> String {
+    const LINES_BEFORE: usize = 8;
+    const LINES: usize = 40;
+    let lines: Vec<_> = said.lines().collect();
+    let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at");
+    let first = lines.iter().position(is_panic).unwrap_or(lines.len());
+    let shown = lines.iter().skip(first.saturating_sub(LINES_BEFORE)).take(LINES);
+    shown.take_while(|line| **line != "stack backtrace:").map(|line| format!("\n| {line}")).collect()
 }
 
 /// Names what is missing.

@@ -3,7 +3,7 @@
 use appcontainers::{ContainerName, ImageSource, Init, LoadOptions, NetworkMode, network::policy::Egress};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
-use super::values;
+use super::{settings_args::SettingsArgs, values};
 use crate::{context::Context, progress::Bars};
 
 /// Make a container from an image and print its name
@@ -38,12 +38,15 @@ pub(crate) struct Args {
     /// Connect it to the host by an interface of its own, or as a port of the bridge; the rules are the same
     #[arg(long, value_name = "routed|bridge", default_value = "routed", value_parser = values::network_mode)]
     network: NetworkMode,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { image, ephemeral, name, privileged, init, egress, network } = self;
-        let options = LoadOptions { ephemeral, name, privileged, init, egress, network };
+        let Self { image, ephemeral, name, privileged, init, egress, network, settings } = self;
+        let settings = settings.into_settings()?;
+        let options = LoadOptions { ephemeral, name, privileged, init, egress, network, settings };
         context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

@@ -39,6 +39,7 @@ mod rm;
 mod run;
 mod save_image;
 mod set;
+mod settings_args;
 mod setup;
 mod shell;
 mod spawn;

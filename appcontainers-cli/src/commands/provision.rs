@@ -2,7 +2,7 @@
 
 use appcontainers::{ContainerName, Hostname, ImageName, Init, NetworkMode, ProvisionOptions, network::policy::Egress};
 
-use super::values;
+use super::{settings_args::SettingsArgs, values};
 use crate::context::Context;
 
 /// Make a container from a base and print its name
@@ -41,12 +41,15 @@ pub(crate) struct Args {
     /// Connect it to the host by an interface of its own, or as a port of the bridge; the rules are the same
     #[arg(long, value_name = "routed|bridge", default_value = "routed", value_parser = values::network_mode)]
     network: NetworkMode,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { base, name, hostname, privileged, autostart, init, egress, network } = self;
-        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress, network };
+        let Self { base, name, hostname, privileged, autostart, init, egress, network, settings } = self;
+        let settings = settings.into_settings()?;
+        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress, network, settings };
         context.announce(&context.service.provision_with(&options)?)
     }
 }

@@ -1,6 +1,6 @@
 //! `appc run`
 
-use appcontainers::{Container, ImageSource, LoadOptions, NetworkMode, network::policy::Egress};
+use appcontainers::{Container, ImageSource, LoadOptions, NetworkMode, Settings, network::policy::Egress};
 use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
     error::ErrorKind,
@@ -8,6 +8,7 @@ use clap::{
 
 use super::{
     command_args::{CommandArgs, usage},
+    settings_args::SettingsArgs,
     values,
 };
 use crate::{context::Context, progress::Bars, stdio};
@@ -48,6 +49,8 @@ pub(crate) struct Args {
     /// With --image: connect the new container to the host by an interface of its own, or as a port of the bridge
     #[arg(long, requires = "image", value_name = "routed|bridge", value_parser = values::network_mode)]
     network: Option<NetworkMode>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Standard input is always passed on: this is for those who are used to typing -it
     #[arg(short, long, hide = true)]
     interactive: bool,
@@ -59,7 +62,12 @@ impl Args {
     pub(super) fn execute(mut self, context: &Context) -> anyhow::Result<u8> {
         self.check(context)?;
         let image = self.image.take();
-        let container = self.container(image.as_ref(), context)?;
+        let settings = std::mem::take(&mut self.settings).into_settings()?;
+        if image.is_none() && !settings.is_default() {
+            let message = "what a new container is given needs one: use it with --image";
+            usage("run", ErrorKind::MissingRequiredArgument, message);
+        }
+        let container = self.container(image.as_ref(), settings, context)?;
         let remove = self.rm;
         let (command, streams) = self.command.into_command(true)?;
         let outcome = container.run_with(command, streams);
@@ -89,13 +97,19 @@ impl Args {
         Ok(())
     }
 
-    fn container(&self, image: Option<&ImageSource>, context: &Context) -> anyhow::Result<Container> {
+    fn container(
+        &self,
+        image: Option<&ImageSource>,
+        settings: Settings,
+        context: &Context,
+    ) -> anyhow::Result<Container> {
         let Some(image) = image else { return context.container(None) };
         let options = LoadOptions {
             ephemeral: self.rm,
             privileged: self.privileged,
             egress: self.egress.clone().unwrap_or_default(),
             network: self.network.unwrap_or_default(),
+            settings,
             ..LoadOptions::default()
         };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;

@@ -16,6 +16,7 @@ use crate::{
     network::{NetworkMode, PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     record::{ContainerRecord, Init, OverlayKind},
     runtime,
+    settings::Settings,
     skeleton::{self, Phase, SkeletonContext},
     state::{ContainerLock, HostLock, create_directory},
 };
@@ -29,6 +30,7 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) autostart: bool,
     pub(crate) init: Init,
     pub(crate) network: NetworkMode,
+    pub(crate) settings: &'a Settings,
     pub(crate) manifest: &'a Manifest,
 }
 
@@ -156,6 +158,7 @@ fn write(
         autostart: new.autostart,
         init: new.init,
         network: new.network,
+        settings: new.settings.clone(),
         config: new.manifest.config.clone(),
     };
     record.store(paths)?;

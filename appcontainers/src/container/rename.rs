@@ -157,9 +157,7 @@ fn take_back(paths: &Paths, mut record: ContainerRecord, old: &ContainerName) ->
 mod tests {
     use super::*;
     use crate::{
-        image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReserveOptions},
-        record::{Init, OverlayKind},
         setup,
         state::create_directory,
     };
@@ -182,24 +180,7 @@ mod tests {
             }
         }
         fs::create_dir(paths.container(&old)).unwrap();
-        let image = BaseReference { name: "busybox".parse().unwrap(), digest: Digest::of(b"") };
-        let record = ContainerRecord {
-            name: new.clone(),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            hostname: Hostname::of(&new),
-            privileged: true,
-            base: image.clone(),
-            image,
-            layers: Vec::new(),
-            overlay: OverlayKind::Raw,
-            phase: None,
-            boot: None,
-            survives_stop: false,
-            autostart: false,
-            init: Init::App,
-            network: Default::default(),
-            config: ImageConfig::default(),
-        };
+        let record = ContainerRecord::example(&new);
         record.store_in(&paths, &old).unwrap();
         complete(&paths, &ContainerLock::acquire(&paths, &old).unwrap()).unwrap();
         let record = ContainerRecord::load(&paths, &old).unwrap().unwrap();

@@ -128,9 +128,7 @@ fn cannot_list(path: &Path) -> impl Fn(io::Error) -> LeftoversError {
 mod tests {
     use super::*;
     use crate::{
-        image::{BaseReference, Digest, ImageConfig},
         network::{IdPool, PoolSettings, ReservationStore, ReserveOptions},
-        record::{Init, OverlayKind},
         setup,
         state::{Durability, HostLock, create_directory},
     };
@@ -146,27 +144,10 @@ mod tests {
         let id_pool = IdPool { base: 1 << 30, count: 1 << 20 };
         let settings = PoolSettings::new("10.1.0.0/24".parse().unwrap(), id_pool);
         let mut store = ReservationStore::create(&paths, &lock, settings).unwrap();
-        let image = BaseReference { name: "busybox".parse().unwrap(), digest: Digest::of(b"") };
         for name in ["kept", "lost", "busy"] {
             let name: ContainerName = name.parse().unwrap();
             fs::create_dir(paths.container(&name)).unwrap();
-            let record = ContainerRecord {
-                name: name.clone(),
-                created: jiff::Timestamp::UNIX_EPOCH,
-                hostname: crate::Hostname::of(&name),
-                privileged: false,
-                base: image.clone(),
-                image: image.clone(),
-                layers: Vec::new(),
-                overlay: OverlayKind::Raw,
-                phase: None,
-                boot: None,
-                survives_stop: false,
-                autostart: false,
-                init: Init::App,
-                network: Default::default(),
-                config: ImageConfig::default(),
-            };
+            let record = ContainerRecord::example(&name);
             record.store(&paths).unwrap();
         }
         let options = ReserveOptions { privileged: true, durability: Durability::Volatile };
