@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::Write,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -369,6 +371,33 @@ fn load_archive_into_a_running_container_can_be_killed_at_any_moment() {
                 (whole_files(host, "web") == Some(60)).then_some(())
             });
         });
+    });
+}
+
+#[test]
+fn a_put_whose_command_is_killed_leaves_no_half_file_though_its_monitor_is_slow() {
+    in_sandbox(|host| {
+        host.provision("web");
+        let tar = Archive::new().file("file", &content(1)).finish();
+        let root = host.paths().raw_overlays().join("web/upper/srv");
+        let there = || fs::read_dir(&root).map(Iterator::count).unwrap_or(0);
+        let mut put = host.spawn("appc", ["-c", "web", "put", "-", "/srv"]);
+        // The member's head and the beginning of its data.
+        put.stdin.as_mut().unwrap().write_all(&tar[..600]).unwrap();
+        eventually("a file has been begun", || (there() == 1).then_some(()));
+        let monitor = eventually("there is a monitor", || host.monitor("web"));
+        kill_process(monitor, Signal::STOP).unwrap();
+        put.signal(Signal::KILL);
+        assert_eq!(put.wait().code, 137);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(300));
+                kill_process(monitor, Signal::CONT).unwrap();
+            });
+            host.sh_in("web", "ls -A /srv").succeeds()
+        });
+        assert_eq!(there(), 0);
+        is_clean(host);
     });
 }
 

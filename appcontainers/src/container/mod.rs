@@ -143,6 +143,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     rename::complete(paths, lock)?;
     // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
     if runtime::status(paths, lock.name())? == Status::Busy {
+        monitor::wait_abandoned(paths, lock.name())?;
         monitor::end(paths, lock)?;
     }
     runtime::abandon_renewal(paths, lock.name())?;

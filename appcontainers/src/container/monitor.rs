@@ -32,6 +32,9 @@ const ADOPTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// id maps itself, which saves 4 to 6 ms.
 const MONITOR_PATH: &str = "/usr/sbin:/sbin";
 
+/// How long a start whose command is dead may take to end by itself: its monitor waits ten seconds for an operation to go.
+const ABANDONED_TIMEOUT: Duration = Duration::from_secs(12);
+
 /// How long the kernel may take to end what was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -230,6 +233,18 @@ fn kill_process(name: &ContainerName, process: ProcessIdentity) -> Result<(), Ru
         true => Ok(()),
         false => Err(RuntimeError::NotStopped { name: name.clone(), waited: KILL_TIMEOUT }),
     }
+}
+
+/// Waits until a start whose command is dead has ended by itself: an operation on files leaves nothing half there if it is let
+/// go. Not where nobody would end it.
+pub(super) fn wait_abandoned(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
+    if let Some(start) = StartRecord::load(paths, name)?
+        && start.monitor.is_alive()
+        && let Some(init) = start.init
+    {
+        init.wait_end(ABANDONED_TIMEOUT).map_err(host_error("wait for", "the container's init"))?;
+    }
+    Ok(())
 }
 
 /// Waits until the container's init has ended, if the container is in a start that has come so far.
