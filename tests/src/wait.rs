@@ -8,16 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::Rng as _;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
+use crate::chance;
+
 /// How long one command of a test may take before it counts as hanging.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many times slower than an ordinary host this one is, as `APPC_TEST_SLOWNESS` says: a machine without hardware of
-/// its own, for example. Every limit of a test is that many times longer; what a test asks for stays the same.
+/// its own, for example. Every limit of a test is that many times longer; what a test asks for stays the same. Of what is
+/// done once for each of hundreds of steps ([`sampled`]), it is done for some.
 static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
     let given = env::var("APPC_TEST_SLOWNESS").ok();
     given.map_or(1, |given| given.parse().expect("APPC_TEST_SLOWNESS is a whole number"))
@@ -26,6 +30,16 @@ static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
 /// How long something may take here that may take this long on an ordinary host.
 pub fn allowed(time: Duration) -> Duration {
     time * *SLOWNESS
+}
+
+/// Every step of an ordinary host's; on a slow one every fourth, beginning with one that chance chooses.
+pub(crate) fn sampled<T>(steps: Vec<T>) -> Vec<T> {
+    const STRIDE: usize = 4;
+    if *SLOWNESS == 1 {
+        return steps;
+    }
+    let first = chance::random().random_range(0..STRIDE);
+    steps.into_iter().skip(first).step_by(STRIDE).collect()
 }
 
 /// How often a state is looked at that nothing announces.
