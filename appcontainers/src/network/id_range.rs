@@ -139,7 +139,12 @@ impl SubordinateIds {
     /// The same of any row of ids; several entries that only together have them don't count.
     pub fn grants_all(&self, ids: &Range<u64>) -> bool {
         let granted = |entries: &Vec<Range<u64>>| entries.iter().any(|e| e.start <= ids.start && ids.end <= e.end);
-        self.roots.iter().all(granted) && !self.others.iter().any(|other| overlap(other, ids))
+        self.roots.iter().all(granted) && !self.are_of_others(ids)
+    }
+
+    /// Whether any entry but root's has an id of `ids`.
+    pub fn are_of_others(&self, ids: &Range<u64>) -> bool {
+        self.others.iter().any(|other| overlap(other, ids))
     }
 
     /// Whether any entry, root's too, has an id of `ids`.

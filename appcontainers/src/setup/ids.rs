@@ -77,7 +77,10 @@ pub(super) fn set_up(
     if let Some(pool) = pool(PREFERRED).filter(|pool| ids.grants_all(&wide(pool))) {
         return Ok((pool, Vec::new()));
     }
-    let pool = choose(&ids, &files.accounts()).ok_or(SetupError::NoFreeIds)?;
+    // A setup that was killed between the two files goes on with what it had begun.
+    let begun = state::read::<SetupRecord>(&paths.setup_record())?.and_then(|record| record.ids_granted);
+    let begun = begun.filter(|pool| !ids.are_of_others(&wide(pool)));
+    let pool = begun.or_else(|| choose(&ids, &files.accounts())).ok_or(SetupError::NoFreeIds)?;
     // Recorded first: a kill in between must not lose what there is to undo.
     let record = SetupRecord { ids_granted: Some(pool) };
     state::write(&paths.setup_record(), &record, Durability::Durable)?;
@@ -163,6 +166,26 @@ mod tests {
         assert!(!ids.contains(&1_100_000_000) && !ids.contains(&1_500_000_000));
         assert_eq!((pool.base % IdRange::COUNT, pool.count % IdRange::COUNT), (0, 0));
         assert_eq!(pool.base, 1 << 20, "the largest row is the lower one");
+    }
+
+    #[test]
+    fn a_setup_that_was_killed_between_the_files_goes_on_with_its_pool_and_is_undone_whole() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let paths = Paths::new(at("root"), at("run"));
+        std::fs::create_dir(at("root")).unwrap();
+        let files =
+            AccountFiles { subuid: at("subuid"), subgid: at("subgid"), passwd: at("passwd"), group: at("group") };
+        for path in [&files.subuid, &files.subgid, &files.passwd, &files.group] {
+            std::fs::write(path, "").unwrap();
+        }
+        let (pool, _) = set_up(&paths, &files, None).unwrap();
+        std::fs::write(&files.subgid, "").unwrap();
+        assert_eq!(set_up(&paths, &files, None).unwrap().0, pool);
+        undo(&paths, &files).unwrap();
+        for path in [&files.subuid, &files.subgid] {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "");
+        }
     }
 
     #[test]
