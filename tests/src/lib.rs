@@ -50,4 +50,4 @@ pub use prober::{Flow, Probe, Prober, Said};
 pub use reach::Reach;
 pub use running::Running;
 pub use sandbox::{in_sandbox, in_sandbox_for};
-pub use wait::{LIMIT, allowed, eventually};
+pub use wait::{LIMIT, allowed, eventually, tries};

@@ -13,13 +13,13 @@ use std::{
 };
 
 use appcontainers_tests::{
-    Host, LIMIT, allowed, assert_same_bytes, eventually, in_sandbox, in_sandbox_for, numbers, random,
+    Host, LIMIT, allowed, assert_same_bytes, eventually, in_sandbox, in_sandbox_for, numbers, random, tries,
 };
 use rand::{Rng as _, rngs::StdRng};
 use rustix::process::{Signal, kill_process};
 
 /// How many random moments each test tries.
-const ROUNDS: usize = 20;
+const ROUNDS: u32 = 20;
 
 /// A moment of at most so many milliseconds.
 fn moment(random: &mut StdRng, most_ms: u64) {
@@ -42,7 +42,7 @@ fn a_process_goes_on_and_its_log_is_whole_when_the_monitor_is_killed() {
     in_sandbox_for(Duration::from_secs(180), |host| {
         host.start("web");
         let (mut random, expected) = (random(), numbers(400_000));
-        for round in 0..ROUNDS {
+        for round in 0..tries(ROUNDS) {
             let process = host.spawn_in("web", "seq 1 400000; exit 9");
             moment(&mut random, 60);
             host.kill_monitor("web");
@@ -59,7 +59,7 @@ fn a_foreground_command_keeps_its_streams_when_the_monitor_is_killed() {
         let mut random = random();
         let input = numbers(600_000);
         fs::write(host.file("input"), &input).unwrap();
-        for round in 0..ROUNDS {
+        for round in 0..tries(ROUNDS) {
             let mut command = host.command("appc");
             command.args(["-c", "web", "run", "--", "sh", "-c", "cat; echo done >&2; exit 6"]);
             command.stdin(fs::File::open(host.file("input")).unwrap());
@@ -82,7 +82,7 @@ fn a_command_runs_once_also_if_the_monitor_dies_before_it_answers() {
     in_sandbox_for(Duration::from_secs(180), |host| {
         host.start("web");
         let mut random = random();
-        for round in 1..=ROUNDS {
+        for round in 1..=tries(ROUNDS) {
             let mut command = host.command("appc");
             command.args(["-c", "web", "run", "--", "sh", "-c", "echo x >> /root/runs"]);
             let running = host.start_command(command, LIMIT);
@@ -120,7 +120,7 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
     in_sandbox_for(Duration::from_secs(240), |host| {
         host.start("web");
         let (mut random, expected) = (random(), numbers(400_000));
-        for round in 0..ROUNDS {
+        for round in 0..tries(ROUNDS) {
             let process = host.spawn_in("web", "seq 1 400000");
             moment(&mut random, 40);
             let pid = eventually("there is a monitor", || host.monitor("web"));

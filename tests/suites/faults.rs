@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use appcontainers_tests::{Archive, Finished, Host, LIMIT, Running, eventually, in_sandbox};
+use appcontainers_tests::{Archive, Finished, Host, LIMIT, Running, eventually, in_sandbox, tries};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How many moments of a command's life are tried.
-const MOMENTS: u32 = 12;
+fn moments() -> u32 {
+    tries(12)
+}
 
 /// Kills `appc ARGUMENTS` in its first moment, then a little later each time, until its usual end. `prepare` makes ready
 /// for it, and `check` looks at what it left and does it once more: every other time after `gc`, else at once.
@@ -26,9 +28,9 @@ fn kill_at_every_moment(host: &Host, arguments: &[&str], prepare: impl Fn(), che
     is_clean(host);
     check();
     let mut killed = 0;
-    for moment in 0..MOMENTS {
+    for moment in 0..moments() {
         prepare();
-        killed += u32::from(start(host, arguments).kill_after(usual * moment / (MOMENTS - 1)));
+        killed += u32::from(start(host, arguments).kill_after(usual * moment / (moments() - 1)));
         is_settled(host);
         if moment % 2 == 0 {
             is_clean(host);
@@ -172,9 +174,9 @@ fn the_first_provision_of_a_host_can_be_killed_at_any_moment() {
         let begin = Instant::now();
         host.elsewhere().provision("web");
         let usual = begin.elapsed();
-        for moment in 0..MOMENTS {
+        for moment in 0..moments() {
             let empty = host.elsewhere();
-            start(&empty, &["provision", "--name", "web"]).kill_after(usual * moment / MOMENTS);
+            start(&empty, &["provision", "--name", "web"]).kill_after(usual * moment / moments());
             if moment % 2 == 0 {
                 empty.appc(["gc"]).succeeds();
             }
@@ -454,12 +456,12 @@ fn a_monitor_can_be_killed_at_any_moment_of_a_start() {
         let begin = Instant::now();
         host.appc(["start", "web"]).succeeds();
         let usual = begin.elapsed();
-        for moment in 0..MOMENTS {
+        for moment in 0..moments() {
             host.appc(["stop", "web", "--timeout", "0"]).succeeds();
             eventually("the monitor before ends", || processes(MONITOR).is_empty().then_some(()));
             let mut starting = start(host, &["start", "web"]);
             let monitor = eventually("the monitor is there", || host.recorded_pid("web", "monitor"));
-            let _ = starting.wait_at_most(usual * moment / MOMENTS);
+            let _ = starting.wait_at_most(usual * moment / moments());
             let _ = kill_process(monitor, Signal::KILL);
             if moment % 2 == 0 {
                 // And what it has begun: the child that calls liblxc.

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use appcontainers_tests::{Archive, Host, allowed, eventually, in_sandbox, in_sandbox_for, peak_kib, random};
+use appcontainers_tests::{Archive, Host, allowed, eventually, in_sandbox, in_sandbox_for, peak_kib, random, tries};
 use rand::Rng as _;
 
 /// Files of the host's that nothing may change, beside the place that things are fetched to.
@@ -42,7 +42,7 @@ fn a_container_that_swaps_files_and_links_while_they_are_fetched_reaches_nothing
         let mut swapping = host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", &swap]);
         swapping.read_until("ready\n");
         let mut codes = [0; 2];
-        for round in 0..60 {
+        for round in 0..tries(60) {
             // New, and over what the last one has left.
             let dest = if round % 3 == 0 { format!("place/{round}") } else { "place".to_owned() };
             let done = host.appc(["-c", "web", "fetch", "/srv/t", &dest]);
@@ -182,9 +182,9 @@ fn a_gibibyte_takes_as_little_memory_as_a_byte() {
 }
 
 /// So many times up to `most`, by chance.
-fn moments(count: usize, most: Duration) -> impl Iterator<Item = Duration> {
+fn moments(count: u32, most: Duration) -> impl Iterator<Item = Duration> {
     let mut random = random();
-    std::iter::repeat_with(move || most.mul_f64(random.random_range(0.0..1.0))).take(count)
+    std::iter::repeat_with(move || most.mul_f64(random.random_range(0.0..1.0))).take(tries(count) as usize)
 }
 
 /// Waits until nothing of a copy that was killed runs any more.
