@@ -167,7 +167,7 @@ fn both_ends_of_a_containers_link_know_each_other_for_good() {
         host.start("web");
         let details = host.inspect("web");
         let [ip, mac] = ["ip", "mac"].map(|key| details[key].as_str().unwrap().to_owned());
-        host.run("ping", ["-c", "1", "-W", "5", &ip]).succeeds();
+        host.run("busybox", ["ping", "-c", "1", "-W", "5", &ip]).succeeds();
         let of_host = host.sh("ip neigh show").succeeds();
         assert!(of_host.lines().any(|line| line.starts_with(&format!("{ip} ")) && line.contains(&mac)), "{of_host}");
         let init = host.recorded_pid("web", "init").unwrap().as_raw_nonzero().to_string();
