@@ -46,8 +46,8 @@ pub use appcontainers_wire::{
 };
 pub use container::{
     ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot, SnapshotOptions, SpawnOptions,
-    TailOptions,
+    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot,
+    SnapshotOptions, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;

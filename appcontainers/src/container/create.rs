@@ -61,7 +61,9 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
 
 pub(super) fn warn_if_privileged(name: &ContainerName, privileged: bool) {
     if privileged {
-        tracing::warn!("{name} has no user namespace: root in it is root on this host, held back by capabilities alone");
+        tracing::warn!(
+            "{name} has no user namespace: root in it is root on this host, held back by capabilities alone"
+        );
     }
 }
 

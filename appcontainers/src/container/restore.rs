@@ -39,7 +39,8 @@ struct Restoration {
 
 impl Versioned for Restoration {
     const KIND: &'static str = ContainerRecord::KIND;
-    const MEND: &'static str = "remove it: the container is then as it was before it was restored, or has its files alone restored";
+    const MEND: &'static str =
+        "remove it: the container is then as it was before it was restored, or has its files alone restored";
     const VERSION: u32 = ContainerRecord::VERSION;
 }
 
@@ -155,7 +156,8 @@ mod tests {
     fn what_a_container_is_by_itself_stays_when_its_configuration_goes_back() {
         let [old, new]: [ContainerName; 2] = ["old", "new"].map(|name| name.parse().unwrap());
         let then = ContainerRecord { autostart: true, ..ContainerRecord::example(&old) };
-        let now = ContainerRecord { created: "2026-01-02T03:04:05Z".parse().unwrap(), ..ContainerRecord::example(&new) };
+        let now =
+            ContainerRecord { created: "2026-01-02T03:04:05Z".parse().unwrap(), ..ContainerRecord::example(&new) };
         let restored = as_it_was(now.clone(), then.clone());
         assert_eq!((&restored.name, restored.created, restored.autostart), (&new, now.created, true));
         assert_eq!(restored.hostname, Hostname::of(&new), "it was renamed since");

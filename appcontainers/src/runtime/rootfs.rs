@@ -144,7 +144,9 @@ pub(crate) fn abandon_renewal(paths: &Paths, name: &ContainerName) -> Result<(),
 
 /// Where a renewal may have left something.
 pub(crate) fn renewals(paths: &Paths, name: &ContainerName) -> impl Iterator<Item = PathBuf> {
-    [OverlayKind::Raw, OverlayKind::Tmp].map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str())).into_iter()
+    [OverlayKind::Raw, OverlayKind::Tmp]
+        .map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str()))
+        .into_iter()
 }
 
 fn create_owned(path: &Path, range: Option<IdRange>) -> Result<(), RuntimeError> {

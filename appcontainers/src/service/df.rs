@@ -28,7 +28,9 @@ pub struct UsagePart {
 impl Service {
     /// How much room layers, overlays, snapshots and logs take on the disk.
     pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
-        Ok(DiskUsage { parts: vec![self.layer_usage()?, self.overlay_usage()?, self.snapshot_usage()?, self.log_usage()?] })
+        Ok(DiskUsage {
+            parts: vec![self.layer_usage()?, self.overlay_usage()?, self.snapshot_usage()?, self.log_usage()?],
+        })
     }
 
     fn layer_usage(&self) -> Result<UsagePart, Error> {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::store::directories;
-pub(super) use self::store::{SnapshotRecord, Stored, clear_up, half_done};
 use self::store::{NewSnapshot, directory};
+pub(super) use self::store::{SnapshotRecord, Stored, clear_up, half_done};
 use super::{Container, changes::shift_of};
 use crate::{
     Error, ImageName, NoProgress, Progress, SnapshotName,
@@ -160,13 +160,7 @@ impl Container {
         Ok(())
     }
 
-    fn copy_layer(
-        &self,
-        source: &Path,
-        dest: &Path,
-        shift: Shift,
-        progress: &dyn Progress,
-    ) -> Result<Contents, Error> {
+    fn copy_layer(&self, source: &Path, dest: &Path, shift: Shift, progress: &dyn Progress) -> Result<Contents, Error> {
         let source = File::open(source).map_err(io_error("open", source))?;
         let dest = File::open(dest).map_err(io_error("open", dest))?;
         let step = Step::begin(progress, "copying what changed", None);

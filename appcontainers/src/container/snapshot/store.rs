@@ -70,11 +70,7 @@ impl Stored {
             return Err(no_snapshot(container, name));
         }
         let snapshot = read_part(&directory.join("snapshot.json"))?;
-        Ok(Self {
-            snapshot,
-            container: read_part(&directory.join("container.json"))?,
-            upper: directory.join("upper"),
-        })
+        Ok(Self { snapshot, container: read_part(&directory.join("container.json"))?, upper: directory.join("upper") })
     }
 }
 
