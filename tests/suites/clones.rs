@@ -153,7 +153,7 @@ fn an_ephemeral_containers_clone_is_ephemeral() {
         host.appc(["start", "twin"]).succeeds();
         assert_eq!(host.in_container("twin", ["cat", "/root/file"]).succeeds(), "mine");
         for name in ["guest", "twin"] {
-            host.appc(["stop", name, "--time", "0"]).succeeds();
+            host.appc(["stop", name, "--timeout", "0"]).succeeds();
         }
         eventually("both are gone", || host.containers().is_empty().then_some(()));
     });

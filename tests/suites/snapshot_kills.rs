@@ -107,7 +107,7 @@ fn killed_while_it_restores() {
                 assert_eq!(names, ["upper", "work"]);
                 assert!(!host.paths().container(&"web".parse().unwrap()).join("restore.json").exists());
                 assert_eq!(on_disk(host), ["a"]);
-                let _ = host.appc(["stop", "web", "--time", "0"]);
+                let _ = host.appc(["stop", "web", "--timeout", "0"]);
             },
         );
         assert!(old > 0 && restored > 2, "old {old}, restored {restored}");
@@ -127,7 +127,7 @@ fn killed_while_it_clones() {
         write(host, "then");
         kill_at_each_step(
             host,
-            1,
+            2,
             &["clone", "web", "copy"],
             |_| {},
             |step, done| {

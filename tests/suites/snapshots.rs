@@ -135,7 +135,6 @@ fn snapshots_are_listed_kept_renamed_and_removed_with_their_container() {
         for _ in 0..5 {
             made.push(host.appc(["snapshot", "web", "--keep", "3"]).succeeds());
         }
-        assert_eq!(made.len(), made.iter().collect::<BTreeSet<_>>().len());
         let mut left = vec!["mine".to_owned()];
         left.extend_from_slice(&made[2..]);
         assert_eq!(snapshots(host, "web"), left, "what was given a name stays");
@@ -270,7 +269,7 @@ fn an_ephemeral_containers_snapshots_go_with_it() {
         assert_eq!(host.status("guest"), "running");
         assert_eq!(host.in_container("guest", ["cat", "/root/file"]).succeeds(), "image");
         assert_eq!(snapshots(host, "guest"), ["clean"]);
-        host.appc(["stop", "guest", "--time", "0"]).succeeds();
+        host.appc(["stop", "guest", "--timeout", "0"]).succeeds();
         eventually("it is gone", || host.containers().is_empty().then_some(()));
         eventually("all of it", || (fs::read_dir(host.paths().containers()).unwrap().count() == 0).then_some(()));
     });
