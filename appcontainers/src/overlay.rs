@@ -3,6 +3,7 @@
 //! Reads the upper directory and the layers' mounts by file descriptor; needs no mounted overlay. Packing an
 //! upper is [`crate::image::pack::delta`]; copying one as it is, [`copy`].
 
+mod attributes;
 mod copy;
 mod shift;
 

@@ -292,7 +292,9 @@ fn two_at_once_are_one_after_the_other() {
             host.spawn("appc", ["snapshot", "web", "late"]),
             host.spawn("appc", ["restore", "web", "same", "--time", "0"]),
         ];
-        mixed.map(|one| drop(one.wait().succeeds()));
+        for one in mixed {
+            one.wait().succeeds();
+        }
         assert_eq!(snapshots(host, "web").len(), 6);
         assert_eq!(host.sh_in("web", "wc -c < /root/noise").succeeds(), "2000000");
         host.appc(["doctor"]).succeeds();

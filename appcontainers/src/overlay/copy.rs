@@ -10,27 +10,28 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::fchown},
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
     },
 };
 
-use appcontainers_sys::squashfs::Xattr;
 use rustix::{
     fs::{
-        AtFlags, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-        chownat, fsetxattr, futimens, ioctl_ficlone, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, openat2,
-        symlinkat, utimensat,
+        AtFlags, Dev, FileType, Mode, OFlags, ResolveFlags, ioctl_ficlone, linkat, makedev, mkdirat, mknodat, openat,
+        openat2, symlinkat,
     },
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
 
-use super::shift::Shift;
+use super::{
+    attributes::{Attributes, add},
+    shift::Shift,
+};
 use crate::{
     image::{
         Digest, Hasher,
-        pack::{FileId, Found, PackError, Walk, fate_of_mark, next_data, shown, xattr},
+        pack::{FileId, Found, PackError, Walk, next_data, shown},
     },
     progress::Step,
 };
@@ -129,96 +130,6 @@ pub(crate) fn copy(
     Ok(Contents { files, size_bytes, digest: hasher.finish() })
 }
 
-/// What a file has besides its data.
-struct Attributes {
-    uid: u32,
-    gid: u32,
-    permissions: u32,
-    times: Timestamps,
-    xattrs: Vec<Xattr>,
-}
-
-impl Attributes {
-    fn read(walk: &Walk<'_>, found: &Found) -> Result<Self, PackError> {
-        let stat = &found.stat;
-        let mut xattrs = Vec::new();
-        for attribute in walk.with_proc_path(&found.path, "read the attributes of", xattr::read)? {
-            let is_mark = attribute.name.starts_with(xattr::OVERLAY);
-            if !is_mark || fate_of_mark(&found.path, &attribute.name)? == xattr::Fate::Keep {
-                xattrs.push(attribute);
-            }
-        }
-        let time = |time: rustix::fs::StatxTimestamp| Timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_nsec.into() };
-        Ok(Self {
-            uid: stat.stx_uid,
-            gid: stat.stx_gid,
-            permissions: u32::from(stat.stx_mode) & 0o7777,
-            times: Timestamps { last_access: time(stat.stx_atime), last_modification: time(stat.stx_mtime) },
-            xattrs,
-        })
-    }
-
-    fn add_to(&self, hasher: &mut Hasher, found: &Found, target: Option<&[u8]>) {
-        let stat = &found.stat;
-        add(hasher, &found.path);
-        let is_file = found.file_type() == FileType::RegularFile;
-        let numbers = [
-            u64::from(stat.stx_mode),
-            self.uid.into(),
-            self.gid.into(),
-            if is_file { stat.stx_size } else { 0 },
-            stat.stx_rdev_major.into(),
-            stat.stx_rdev_minor.into(),
-            stat.stx_mtime.tv_sec as u64,
-        ];
-        numbers.iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-        add(hasher, target.unwrap_or_default());
-        for attribute in &self.xattrs {
-            add(hasher, &attribute.name);
-            add(hasher, &attribute.value);
-        }
-    }
-
-    /// As they are among other ids.
-    fn shifted(mut self, found: &Found, shift: Shift) -> Result<Self, PackError> {
-        // Whiteouts belong to whoever mounted the overlay, the host's root.
-        if !found.is_whiteout() {
-            self.uid = shift.owner(&found.path, "user", self.uid)?;
-            self.gid = shift.owner(&found.path, "group", self.gid)?;
-        }
-        for attribute in &mut self.xattrs {
-            shift.xattr(&found.path, attribute)?;
-        }
-        Ok(self)
-    }
-
-    /// The mode comes after the owner, which takes bits from it, and so do the attributes: it takes capabilities, too.
-    fn give_to(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        fchown(file, Some(self.uid), Some(self.gid))?;
-        rustix::fs::fchmod(file, Mode::from_raw_mode(self.permissions))?;
-        for Xattr { name, value } in &self.xattrs {
-            fsetxattr(file, name.as_slice(), value, XattrFlags::empty())?;
-        }
-        Ok(futimens(file, &self.times)?)
-    }
-
-    fn give_to_name(&self, directory: BorrowedFd<'_>, name: &CString, is_link: bool) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        if !is_link {
-            chmodat(directory, name, Mode::from_raw_mode(self.permissions), AtFlags::empty())?;
-        }
-        if !self.xattrs.is_empty() {
-            let prefix = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-            let path = CString::new([prefix.as_slice(), name.to_bytes()].concat())?;
-            for Xattr { name, value } in &self.xattrs {
-                lsetxattr(&path, name.as_slice(), value, XattrFlags::empty())?;
-            }
-        }
-        Ok(utimensat(directory, name, &self.times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-}
-
 /// A copy that is being made.
 struct Copying<'fd> {
     dest: BorrowedFd<'fd>,
@@ -234,7 +145,7 @@ impl Copying<'_> {
             return Ok(());
         }
         let (directory, name) = self.place(path)?;
-        Ok(mkdirat(directory, &name, Mode::RWXU).map_err(write_error("make", path))?)
+        mkdirat(directory, &name, Mode::RWXU).map_err(write_error("make", path))
     }
 
     fn file(
@@ -251,7 +162,7 @@ impl Copying<'_> {
         let dest = openat(directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(write_error("make", path))?;
         let dest = File::from(dest);
         self.data(&source, &dest, found, step).map_err(write_error("write", path))?;
-        Ok(attributes.give_to(dest.as_fd()).map_err(write_error("set the attributes of", path))?)
+        attributes.give_to(dest.as_fd()).map_err(write_error("set the attributes of", path))
     }
 
     fn data(&mut self, source: &File, mut dest: &File, found: &Found, step: &Step<'_>) -> io::Result<()> {
@@ -293,7 +204,7 @@ impl Copying<'_> {
         let (directory, name) = self.place(path)?;
         symlinkat(OsStr::from_bytes(target), directory, &name).map_err(write_error("make", path))?;
         let given = attributes.give_to_name(directory, &name, true);
-        Ok(given.map_err(write_error("set the attributes of", path))?)
+        given.map_err(write_error("set the attributes of", path))
     }
 
     /// A device, a pipe or a socket; a whiteout is a device.
@@ -304,7 +215,7 @@ impl Copying<'_> {
         let mode = Mode::RUSR | Mode::WUSR;
         mknodat(directory, &name, found.file_type(), mode, device).map_err(write_error("make", path))?;
         let given = attributes.give_to_name(directory, &name, false);
-        Ok(given.map_err(write_error("set the attributes of", path))?)
+        given.map_err(write_error("set the attributes of", path))
     }
 
     fn link(&mut self, first: &[u8], path: &[u8]) -> Result<(), CopyError> {
@@ -313,7 +224,7 @@ impl Copying<'_> {
         let first_name = c_string(name).map_err(write_error("link", path))?;
         let (directory, name) = self.place(path)?;
         let linked = linkat(first_directory, &first_name, directory, &name, AtFlags::empty());
-        Ok(linked.map_err(write_error("link", path))?)
+        linked.map_err(write_error("link", path))
     }
 
     /// The directory that `path` is in, and its name there.
@@ -332,7 +243,7 @@ impl Copying<'_> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let name = if path.is_empty() { b".".as_slice() } else { path };
         let opened = openat2(self.dest, OsStr::from_bytes(name), flags, Mode::empty(), resolve);
-        Ok(opened.map_err(write_error("open", path))?)
+        opened.map_err(write_error("open", path))
     }
 }
 
@@ -346,12 +257,6 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 fn c_string(name: &[u8]) -> io::Result<CString> {
     Ok(CString::new(name)?)
-}
-
-/// Bytes with their length before them, so that no two lists of such are the same bytes.
-fn add(hasher: &mut Hasher, bytes: &[u8]) {
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
 }
 
 fn write_error<E: Into<io::Error>>(doing: &'static str, path: &[u8]) -> impl FnOnce(E) -> CopyError {
