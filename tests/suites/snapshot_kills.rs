@@ -105,7 +105,9 @@ fn killed_while_it_restores() {
                 let mut names: Vec<_> = overlay.map(|entry| entry.unwrap().file_name()).collect();
                 names.sort();
                 assert_eq!(names, ["upper", "work"]);
-                assert!(!host.paths().container(&"web".parse().unwrap()).join("restore.json").exists());
+                for name in ["restore.json", "restore.new"] {
+                    assert!(!host.paths().container(&"web".parse().unwrap()).join(name).exists(), "{name}");
+                }
                 assert_eq!(on_disk(host), ["a"]);
                 let _ = host.appc(["stop", "web", "--timeout", "0"]);
             },

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -86,19 +86,19 @@ impl Container {
         let reservation = reservation.ok_or_else(|| ReservationError::Unknown { name: self.name.clone() })?;
         runtime::begin_renewal(&self.paths, &record, reservation.id_range)?;
         let layer = runtime::next_layer(&self.paths, &record);
-        let prepared = self
-            .copy_snapshot(name, &stored, &layer, shift_of(reservation.id_range), progress)
-            .and_then(|()| Ok(runtime::sync_renewal(&self.paths, &record)?))
-            .and_then(|()| {
+        let prepared =
+            self.copy_snapshot(name, &stored, &layer, shift_of(reservation.id_range), progress).and_then(|()| {
                 let restored_layer = fs::metadata(&layer).map_err(io_error("read", &layer))?.ino();
                 let durability = record.overlay.durability();
-                let container = as_it_was(record, stored.container);
+                let container = as_it_was(record.clone(), stored.container);
                 let restoration = Restoration { restored_layer, restored_snapshot: name.clone(), container };
-                Ok(write(&path(&self.paths, &self.name), &restoration, durability)?)
+                self.begin_restoration(&restoration, durability)
             });
         if let Err(error) = prepared {
             // Written or not, it was not heard of.
-            let undone = runtime::remove_tree(&path(&self.paths, &self.name))
+            let undone = [path(&self.paths, &self.name), new_path(&self.paths, &self.name)]
+                .iter()
+                .try_for_each(|path| runtime::remove_tree(path))
                 .and_then(|()| runtime::abandon_renewal(&self.paths, &self.name));
             if let Err(undo) = undone {
                 tracing::warn!(name = %self.name, %undo, "cannot remove a layer that was not made; the next command will");
@@ -107,6 +107,27 @@ impl Container {
         }
         complete(&self.paths, lock)?;
         Ok(runtime::abandon_renewal(&self.paths, &self.name)?)
+    }
+}
+
+impl Container {
+    /// Says that the restoration is to be completed, when all that it needs is on the disk.
+    fn begin_restoration(&self, restoration: &Restoration, durability: Durability) -> Result<(), Error> {
+        let directory = self.paths.container(&self.name);
+        let (from, to) = (new_path(&self.paths, &self.name), path(&self.paths, &self.name));
+        write(&from, restoration, Durability::Volatile)?;
+        let is_kept = durability == Durability::Durable;
+        // The layer's whole file system is synced, which mostly is that of this file.
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(io_error("read", path));
+        if is_kept && device(&from)? != device(&runtime::next_layer(&self.paths, &restoration.container))? {
+            File::open(&from).and_then(|file| file.sync_all()).map_err(io_error("sync", &from))?;
+        }
+        runtime::sync_renewal(&self.paths, &restoration.container)?;
+        fs::rename(&from, &to).map_err(io_error("rename", &from))?;
+        if is_kept {
+            File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", directory))?;
+        }
+        Ok(())
     }
 }
 
@@ -128,17 +149,16 @@ fn as_it_was(now: ContainerRecord, then: ContainerRecord) -> ContainerRecord {
 pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     let name = lock.name();
     let from = path(paths, name);
-    let Some(restoration) = read::<Restoration>(&from)? else { return Ok(()) };
+    let Some(restoration) = read::<Restoration>(&from)? else {
+        return Ok(runtime::remove_tree(&new_path(paths, name))?);
+    };
     let record = restoration.container;
     if !runtime::put_in_place(paths, &record, restoration.restored_layer)? {
         tracing::warn!(%name, "the layer of a restoration is gone: the container stays as it is");
         return Ok(runtime::remove_tree(&from)?);
     }
+    // Not synced: where a power cut undoes this, it is done again, until the record's next change, which is synced with it.
     fs::rename(&from, ContainerRecord::path(paths, name)).map_err(io_error("rename", &from))?;
-    if record.overlay.durability() == Durability::Durable {
-        let directory = paths.container(name);
-        File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", directory))?;
-    }
     event::note(paths, name, "restore", &[("snapshot", Value::from(restoration.restored_snapshot.as_str()))]);
     Ok(())
 }
@@ -146,6 +166,11 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
 /// Where it is said that a restoration is to be completed.
 pub(super) fn path(paths: &Paths, name: &ContainerName) -> PathBuf {
     paths.container(name).join("restore.json")
+}
+
+/// The same, before it counts.
+fn new_path(paths: &Paths, name: &ContainerName) -> PathBuf {
+    path(paths, name).with_extension("new")
 }
 
 #[cfg(test)]
