@@ -62,6 +62,11 @@ impl Context {
     /// Prints the name of a new container, alone on its line, and makes it the session's current one.
     pub(crate) fn announce(&self, container: &Container) -> anyhow::Result<()> {
         self.make_current(container)?;
+        self.print_name(container)
+    }
+
+    /// Prints the name of a new container, alone on its line.
+    pub(crate) fn print_name(&self, container: &Container) -> anyhow::Result<()> {
         #[derive(Serialize)]
         struct Announced<'a> {
             name: &'a ContainerName,

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddrV4, num::NonZeroU16, path::PathBuf, time::Duration}
 use appcontainers_wire::SpawnFailure;
 
 use crate::{
-    ContainerName, ImageName,
+    ContainerName, ImageName, SnapshotName,
     container::PortFailure,
     process::{ConnectionError, RunError},
     runtime::RuntimeError,
@@ -394,6 +394,44 @@ pub enum Error {
     FlatIsNotThin {
         /// The container.
         name: ContainerName,
+    },
+    /// There is no such snapshot.
+    #[error("container {name} has no snapshot {snapshot}; `appc snapshots {name}` lists them")]
+    NoSnapshot {
+        /// The container.
+        name: ContainerName,
+        /// What was asked for.
+        snapshot: SnapshotName,
+    },
+    /// A snapshot of this name is there.
+    #[error(
+        "container {name} has a snapshot {snapshot}; choose another name, or remove it: appc snapshot rm {name} {snapshot}"
+    )]
+    SnapshotTaken {
+        /// The container.
+        name: ContainerName,
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// Somebody was at a snapshot's files, or the disk lost some.
+    #[error(
+        "snapshot {snapshot} of container {name} is not as it was made: files in it were changed, added or lost; \
+         restore it from a backup, or remove it: appc snapshot rm {name} {snapshot}"
+    )]
+    SnapshotDamaged {
+        /// The container.
+        name: ContainerName,
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// A container's files can't be copied.
+    #[error("cannot copy what was written in container {name}")]
+    Copy {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::overlay::CopyError,
     },
     /// Setting the host up, or undoing that.
     #[error(transparent)]

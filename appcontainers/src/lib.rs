@@ -45,15 +45,15 @@ pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
 };
 pub use container::{
-    ArchiveSource, AttachStreams, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, SpawnOptions,
-    TailOptions,
+    ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
+    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot,
+    SnapshotOptions, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
+pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName};
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};

@@ -115,6 +115,22 @@ name_type! {
     ProcessName
 }
 
+name_type! {
+    /// Names a snapshot of a container: as a container's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::SnapshotName;
+    ///
+    /// let name: SnapshotName = "before-upgrade".parse()?;
+    /// assert_eq!(name.as_str(), "before-upgrade");
+    /// assert!(".new".parse::<SnapshotName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SnapshotName
+}
+
 /// A host name as in RFC 1123: 1 to 63 of `a-z`, `A-Z`, `0-9` and `-`, with no `-` at either end.
 ///
 /// # Examples

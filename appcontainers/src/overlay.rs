@@ -1,7 +1,15 @@
 //! What a container's writable layer changed, compared with the layers below it.
 //!
 //! Reads the upper directory and the layers' mounts by file descriptor; needs no mounted overlay. Packing an
-//! upper is [`crate::image::pack::delta`].
+//! upper is [`crate::image::pack::delta`]; copying one as it is, [`copy`].
+
+mod attributes;
+mod copy;
+mod shift;
+
+pub use copy::CopyError;
+pub(crate) use copy::{Contents, copy};
+pub(crate) use shift::Shift;
 
 use std::{
     fmt,

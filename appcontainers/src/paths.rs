@@ -168,6 +168,11 @@ impl Paths {
         self.container(name).join("log")
     }
 
+    /// A container's snapshots.
+    pub fn container_snapshots(&self, name: &ContainerName) -> PathBuf {
+        self.container(name).join("snapshots")
+    }
+
     /// Templates; `default/` is ours, `user/` goes over it.
     pub fn skeletons(&self) -> PathBuf {
         self.root.join("skeletons")

@@ -71,6 +71,9 @@ pub struct ContainerRecord {
     /// Whether an ephemeral container outlives its next stop: a restart is under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survives_stop: bool,
+    /// Whether the command that makes it has not come to its end: for all others it is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// Whether it is started when the host boots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub autostart: bool,
@@ -139,6 +142,7 @@ impl ContainerRecord {
             phase: None,
             boot: None,
             survives_stop: false,
+            unfinished: false,
             autostart: false,
             init: Init::App,
             network: NetworkMode::default(),

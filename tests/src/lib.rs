@@ -35,6 +35,7 @@ mod reach;
 mod running;
 mod sandbox;
 mod wait;
+mod written;
 
 pub use archive::Archive;
 pub use chance::random;

@@ -4,6 +4,7 @@ mod allow;
 mod attach;
 mod autostart;
 mod base;
+mod clone;
 mod command_args;
 mod completions;
 mod deny;
@@ -35,6 +36,7 @@ mod put;
 mod reboot;
 mod rename;
 mod restart;
+mod restore;
 mod rm;
 mod run;
 mod save_image;
@@ -42,6 +44,8 @@ mod set;
 mod settings_args;
 mod setup;
 mod shell;
+mod snapshot;
+mod snapshots;
 mod spawn;
 mod start;
 mod startup_command;
@@ -112,6 +116,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Gateway(gateway::Command),
     Diff(diff::Args),
+    Snapshot(snapshot::Args),
+    Snapshots(snapshots::Args),
+    Restore(restore::Args),
+    Clone(clone::Args),
     Rename(rename::Args),
     Rm(rm::Args),
     SaveImage(save_image::Args),
@@ -190,6 +198,10 @@ impl Command {
             Command::ZmqKey(args) => args.execute(context),
             Command::Gateway(command) => command.execute(context),
             Command::Diff(args) => args.execute(context),
+            Command::Snapshot(args) => args.execute(context),
+            Command::Snapshots(args) => args.execute(context),
+            Command::Restore(args) => args.execute(context),
+            Command::Clone(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),
             Command::SaveImage(args) => args.execute(context),

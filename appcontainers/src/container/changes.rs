@@ -7,7 +7,7 @@ use crate::{
     Error, FileChange,
     error::io_error,
     image::pack::IdShift,
-    network::{ReservationError, Reservations},
+    network::{IdRange, ReservationError, Reservations},
     overlay,
     runtime::{mount_layer, overlay_dir},
 };
@@ -34,7 +34,11 @@ impl Container {
         let reservation = Reservations::read(&self.paths)?
             .get(&self.name)
             .ok_or_else(|| ReservationError::Unknown { name: self.name.clone() })?;
-        let shift = |range: crate::network::IdRange| IdShift { first: range.base(), count: range.count() };
-        Ok(reservation.id_range.map_or(IdShift::NONE, shift))
+        Ok(shift_of(reservation.id_range))
     }
+}
+
+/// How the host sees the ids of a range; none is a privileged container's.
+pub(super) fn shift_of(range: Option<IdRange>) -> IdShift {
+    range.map_or(IdShift::NONE, |range| IdShift { first: range.base(), count: range.count() })
 }

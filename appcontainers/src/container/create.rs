@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Container, monitor, recover, rename};
 use crate::{
-    ContainerName, Error, Hostname, Paths,
+    ContainerName, Error, Hostname, ImageName, Paths,
     error::io_error,
     event, gateway,
     image::{BaseReference, Manifest},
@@ -36,7 +36,8 @@ pub(crate) struct NewContainer<'a> {
 
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
-    let (lock, reservation, settings) = reserve(paths, new)?;
+    let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
+    let (lock, reservation, settings) = reserve(paths, new.name, &new.manifest.name, options)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
@@ -46,33 +47,44 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     });
     match made {
         Ok(()) => {
-            if new.privileged {
-                tracing::warn!(
-                    "{} has no user namespace: root in it is root on this host, held back by capabilities alone",
-                    container.name()
-                );
-            }
+            warn_if_privileged(container.name(), new.privileged);
             let image = Value::from(new.manifest.name.as_str());
             event::note(paths, container.name(), "create", &[("image", image)]);
             Ok(container)
         }
         Err(error) => {
-            let ended = monitor::end(paths, &lock);
-            if let Err(undo) = ended.and_then(|()| runtime::remove(paths, &lock)) {
-                tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
-            }
+            undo(paths, &lock);
             Err(error)
         }
     }
 }
 
-fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Reservation, PoolSettings), Error> {
-    let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
+pub(super) fn warn_if_privileged(name: &ContainerName, privileged: bool) {
+    if privileged {
+        tracing::warn!(
+            "{name} has no user namespace: root in it is root on this host, held back by capabilities alone"
+        );
+    }
+}
+
+/// Removes a container whose making has failed.
+pub(super) fn undo(paths: &Paths, lock: &ContainerLock) {
+    let ended = monitor::end(paths, lock);
+    if let Err(undo) = ended.and_then(|()| runtime::remove(paths, lock)) {
+        tracing::warn!(name = %lock.name(), %undo, "cannot undo the making of a container; `appc gc` will");
+    }
+}
+
+/// Reserves a name, which is made of the image's if none is given, and all else that a container has alone.
+pub(super) fn reserve(
+    paths: &Paths,
+    name: Option<&ContainerName>,
+    image: &ImageName,
+    options: ReserveOptions,
+) -> Result<(ContainerLock, Reservation, PoolSettings), Error> {
+    let given = name;
     loop {
-        let name = match new.name {
-            Some(name) => name.clone(),
-            None => random_name(new.manifest),
-        };
+        let name = given.cloned().unwrap_or_else(|| random_name(image));
         if ContainerRecord::load(paths, &name)?.is_some() {
             // It may have gone with its stop, or with a reboot, and only its name be left.
             recover(paths, &ContainerLock::acquire(paths, &name)?)?;
@@ -84,7 +96,7 @@ fn reserve(paths: &Paths, new: &NewContainer<'_>) -> Result<(ContainerLock, Rese
         let mut store = ReservationStore::open(paths, &host)?;
         match store.reserve(&name, options) {
             Ok(reservation) => return Ok((lock, reservation, store.settings().clone())),
-            Err(ReservationError::Taken { .. }) if new.name.is_none() => {}
+            Err(ReservationError::Taken { .. }) if given.is_none() => {}
             Err(ReservationError::Taken { .. }) if is_orphan(paths, &lock)? => {
                 drop(host);
                 runtime::remove(paths, &lock)?;
@@ -99,14 +111,15 @@ pub(crate) fn is_orphan(paths: &Paths, lock: &ContainerLock) -> Result<bool, Err
     let name = lock.name();
     // In this order: a renaming that is completed in between has brought its record here.
     let is_renamed = rename::is_target(paths, name)?;
-    Ok(!is_renamed && ContainerRecord::load(paths, name)?.is_none() && runtime::status(paths, name)?.can_start())
+    let is_made = ContainerRecord::load(paths, name)?.is_some_and(|record| !record.unfinished);
+    Ok(!is_renamed && !is_made && runtime::status(paths, name)?.can_start())
 }
 
 /// The image's name, shortened where it must be, and six random letters and digits.
-fn random_name(manifest: &Manifest) -> ContainerName {
+fn random_name(image: &ImageName) -> ContainerName {
     const LETTERS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut random = rand::rng();
-    let image: String = manifest.name.as_str().chars().take(40).collect();
+    let image: String = image.as_str().chars().take(40).collect();
     loop {
         let end: String = (0..6).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect();
         if let Ok(name) = format!("{image}-{end}").parse() {
@@ -137,11 +150,7 @@ fn write(
     if let (Some(range), Some(layer)) = (reservation.id_range, new.manifest.layers.first()) {
         runtime::check_id_mapping(paths, name, &layer.digest, range)?;
     }
-    runtime::create_overlay(paths, name, new.overlay, reservation.id_range)?;
-    let directory = paths.container(name);
-    for directory in [&directory, &paths.container_log(name)] {
-        create_directory(directory, 0o700).map_err(io_error("create", directory))?;
-    }
+    create_directories(paths, new.overlay, reservation)?;
     let image = BaseReference { name: new.manifest.name.clone(), digest: new.manifest.digest()? };
     let record = ContainerRecord {
         name: name.clone(),
@@ -155,17 +164,34 @@ fn write(
         phase: Some(phase),
         boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
+        unfinished: false,
         autostart: new.autostart,
         init: new.init,
         network: new.network,
         settings: new.settings.clone(),
         config: new.manifest.config.clone(),
     };
+    store_first(paths, &record)?;
+    Ok(record)
+}
+
+/// Makes a container's directories, and its writable layer, empty.
+pub(super) fn create_directories(paths: &Paths, kind: OverlayKind, reservation: &Reservation) -> Result<(), Error> {
+    let name = &reservation.name;
+    runtime::create_overlay(paths, name, kind, reservation.id_range)?;
+    for directory in [paths.container(name), paths.container_log(name)] {
+        create_directory(&directory, 0o700).map_err(io_error("create", &directory))?;
+    }
+    Ok(())
+}
+
+/// Writes the first record of a container.
+pub(super) fn store_first(paths: &Paths, record: &ContainerRecord) -> Result<(), Error> {
     record.store(paths)?;
-    if new.overlay == OverlayKind::Raw {
+    if record.overlay == OverlayKind::Raw {
         // The record's name in its directory is on disk; the directory's own name must be too.
         let containers = paths.containers();
         fs::File::open(&containers).and_then(|file| file.sync_all()).map_err(io_error("sync", &containers))?;
     }
-    Ok(record)
+    Ok(())
 }

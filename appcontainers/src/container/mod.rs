@@ -5,6 +5,7 @@ mod archive;
 mod attach;
 mod autostart;
 mod changes;
+mod clone;
 mod create;
 mod details;
 mod exec;
@@ -18,13 +19,16 @@ mod port;
 mod processes;
 mod reboot;
 mod rename;
+mod restore;
 mod run;
 mod save;
+mod snapshot;
 mod startup;
 mod stats;
 
 pub use archive::ArchiveSource;
 pub use attach::AttachStreams;
+pub use clone::CloneOptions;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub(crate) use details::details;
 pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRule};
@@ -37,7 +41,11 @@ pub use port::{HttpPath, InvalidHttpPath, PortFailure};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
+pub(crate) use snapshot::directories as snapshot_directories;
+pub use snapshot::{Snapshot, SnapshotOptions};
 pub use startup::startup_specs;
+
+use std::path::PathBuf;
 
 use crate::{
     ContainerName, Error, Paths,
@@ -146,7 +154,18 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
         monitor::wait_abandoned(paths, lock.name())?;
         monitor::end(paths, lock)?;
     }
+    restore::complete(paths, lock)?;
+    snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
     Ok(())
+}
+
+/// What a command that was killed left of a container which is there, and [`recover`] brings to its end or removes: kind and place.
+pub(crate) fn half_done(paths: &Paths, name: &ContainerName) -> Vec<(&'static str, PathBuf)> {
+    let mut found = snapshot::half_done(paths, name);
+    found.push(("unfinished restore", restore::path(paths, name)));
+    found.extend(runtime::renewals(paths, name).map(|path| ("unfinished writable layer", path)));
+    found.retain(|(_, path)| path.exists());
+    found
 }

@@ -29,6 +29,11 @@ pub(crate) fn retire(container: &Path) -> io::Result<()> {
 
 /// Deletes a removed container's directory unless its log has a reader; whether it did.
 pub(crate) fn delete_unless_read(gone: &Path) -> io::Result<bool> {
+    // They have no reader, and may be large.
+    match fs::remove_dir_all(gone.join("snapshots")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     if let Ok(log) = File::open(gone.join("log"))
         && flock(&log, FlockOperation::NonBlockingLockExclusive).is_err()
     {

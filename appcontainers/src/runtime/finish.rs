@@ -73,8 +73,12 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     Ok(Status::Stopped)
 }
 
-/// Whether the container has gone with the end of its start, or of the host's: its files may still be there.
+/// Whether the container has gone with the end of its start, or of the host's, or was never made to its end: its files may
+/// still be there.
 pub(crate) fn is_gone(paths: &Paths, record: &ContainerRecord) -> Result<bool, StateError> {
+    if record.unfinished {
+        return Ok(true);
+    }
     if record.overlay == OverlayKind::Raw {
         return Ok(false);
     }

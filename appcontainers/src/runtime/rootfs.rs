@@ -4,7 +4,10 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    os::{fd::AsFd, unix::fs::chown},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -85,28 +88,65 @@ pub(crate) fn begin_renewal(
     create_owned(&overlay_dir(paths, &record.name, record.overlay).join(Upper::Next.as_str()), range)
 }
 
+/// Where a container's next writable layer is while it is made.
+pub(crate) fn next_layer(paths: &Paths, record: &ContainerRecord) -> PathBuf {
+    overlay_dir(paths, &record.name, record.overlay).join(Upper::Next.as_str())
+}
+
 /// Puts the next writable layer in the place of the present one, in one step, and removes that.
 pub(crate) fn complete_renewal(paths: &Paths, record: &ContainerRecord) -> Result<(), RuntimeError> {
+    sync_renewal(paths, record)?;
+    exchange_layers(paths, record)?;
+    abandon_renewal(paths, &record.name)
+}
+
+/// Brings what is in the next writable layer to the disk, where it is to be kept: that comes before its name.
+pub(crate) fn sync_renewal(paths: &Paths, record: &ContainerRecord) -> Result<(), RuntimeError> {
+    if record.overlay.durability() == Durability::Volatile {
+        return Ok(());
+    }
     let overlay = overlay_dir(paths, &record.name, record.overlay);
     let directory = File::open(&overlay).map_err(host_error("open", &overlay))?;
-    let is_kept = record.overlay.durability() == Durability::Durable;
-    if is_kept {
-        // What is in it comes before its name.
-        syncfs(&directory).map_err(|errno| host_error("sync", &overlay)(errno.into()))?;
+    syncfs(&directory).map_err(|errno| host_error("sync", &overlay)(errno.into()))
+}
+
+/// Makes the directory of the inode `upper` the container's writable layer, if it is not: what was it is then the next one. False if
+/// it is neither, and nothing is changed.
+pub(crate) fn put_in_place(paths: &Paths, record: &ContainerRecord, upper: u64) -> Result<bool, RuntimeError> {
+    let overlay = overlay_dir(paths, &record.name, record.overlay);
+    let is_there = |layer: Upper| fs::metadata(overlay.join(layer.as_str())).is_ok_and(|found| found.ino() == upper);
+    if is_there(Upper::Present) {
+        return Ok(true);
     }
+    let is_next = is_there(Upper::Next);
+    if is_next {
+        exchange_layers(paths, record)?;
+    }
+    Ok(is_next)
+}
+
+fn exchange_layers(paths: &Paths, record: &ContainerRecord) -> Result<(), RuntimeError> {
+    let overlay = overlay_dir(paths, &record.name, record.overlay);
+    let directory = File::open(&overlay).map_err(host_error("open", &overlay))?;
     let [present, next] = [Upper::Present, Upper::Next].map(Upper::as_str);
     renameat_with(&directory, present, &directory, next, RenameFlags::EXCHANGE)
         .map_err(|errno| host_error("exchange the writable layers in", &overlay)(errno.into()))?;
-    if is_kept {
+    if record.overlay.durability() == Durability::Durable {
         directory.sync_all().map_err(host_error("sync", &overlay))?;
     }
-    abandon_renewal(paths, &record.name)
+    Ok(())
 }
 
 /// Removes what a renewal left that did not come to its end: the next layer, or the last one.
 pub(crate) fn abandon_renewal(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
-    let kinds = [OverlayKind::Raw, OverlayKind::Tmp].into_iter();
-    kinds.map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str())).try_for_each(|path| remove_tree(&path))
+    renewals(paths, name).try_for_each(|path| remove_tree(&path))
+}
+
+/// Where a renewal may have left something.
+pub(crate) fn renewals(paths: &Paths, name: &ContainerName) -> impl Iterator<Item = PathBuf> {
+    [OverlayKind::Raw, OverlayKind::Tmp]
+        .map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str()))
+        .into_iter()
 }
 
 fn create_owned(path: &Path, range: Option<IdRange>) -> Result<(), RuntimeError> {

@@ -95,6 +95,9 @@ impl Service {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
             match ContainerRecord::load(&self.paths, &name)? {
                 Some(record) if !runtime::is_gone(&self.paths, &record)? => {
+                    for (kind, path) in container::half_done(&self.paths, &name) {
+                        garbage.push(Garbage { kind, name: path.display().to_string(), bytes: disk::usage(&path) });
+                    }
                     if !dry_run {
                         container::recover(&self.paths, &lock)?;
                     }

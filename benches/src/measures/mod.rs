@@ -9,6 +9,7 @@ mod provision;
 mod rules;
 mod scale;
 mod size;
+mod snapshot;
 mod squashfs;
 mod start;
 
@@ -18,10 +19,11 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 10] = [
+pub(crate) const ALL: [(&str, Measure); 11] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
+    ("snapshot", snapshot::measure),
     ("squashfs", squashfs::measure),
     ("provision", provision::measure),
     ("memory", memory::measure),

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
 };
 
 use anyhow::Context as _;
@@ -18,7 +19,7 @@ use crate::{
 
 const ROUNDS: usize = 30;
 const SMALL: u64 = 10_000_000;
-const LARGE: u64 = 5_000_000_000;
+pub(super) const LARGE: u64 = 5_000_000_000;
 
 pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> anyhow::Result<()> {
     let ours = Installation::set_up(sandbox, "size")?;
@@ -37,20 +38,25 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, _: &mut Missing) -> 
     Ok(())
 }
 
-/// A base with a shell and `bytes` that nothing compresses.
 fn import(sandbox: &Sandbox, ours: &Installation, name: &str, bytes: u64) -> anyhow::Result<()> {
     let directory = sandbox.base.join("import");
+    make_root(&directory, bytes)?;
+    ours.appc(&["base", "import", &directory.to_string_lossy(), "--name", name])?;
+    fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// A root file system with a shell and `bytes` that nothing compresses.
+pub(super) fn make_root(directory: &Path, bytes: u64) -> anyhow::Result<()> {
     let bin = directory.join("bin");
     fs::create_dir_all(&bin)?;
     let busybox = bin.join("busybox");
     fs::copy("/bin/busybox", &busybox).context("cannot copy busybox (apt-get install busybox-static)")?;
     fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755))?;
-    for program in ["sh", "true"] {
+    for program in ["sh", "true", "mkdir", "head"] {
         symlink("busybox", bin.join(program))?;
     }
     let mut random = File::open("/dev/urandom")?.take(bytes);
     io::copy(&mut random, &mut File::create(directory.join("data"))?).context("cannot write the image's data")?;
-    ours.appc(&["base", "import", &directory.to_string_lossy(), "--name", name])?;
-    fs::remove_dir_all(&directory)?;
     Ok(())
 }

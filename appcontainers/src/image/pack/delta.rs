@@ -24,6 +24,11 @@ impl IdShift {
     pub fn to_container(self, id: u32) -> Option<u32> {
         id.checked_sub(self.first).filter(|id| *id < self.count)
     }
+
+    /// The host's view of one of the container's ids; `None` if the container has not so many.
+    pub fn to_host(self, id: u32) -> Option<u32> {
+        self.first.checked_add(id).filter(|_| id < self.count)
+    }
 }
 
 pub(super) struct Delta {
@@ -45,17 +50,22 @@ impl Rules for Delta {
     }
 
     fn overlay_attribute(&self, path: &[u8], name: &[u8]) -> Result<Fate, PackError> {
-        match name.strip_prefix(OVERLAY) {
-            // They name inodes of this host.
-            Some(b"origin" | b"impure" | b"uuid" | b"nlink" | b"upper") => Ok(Fate::Drop),
-            // The delta would name files by paths, or have none of their data.
-            Some(b"redirect" | b"metacopy") => {
-                let attribute = String::from_utf8_lossy(name).into_owned();
-                Err(PackError::Redirected { path: shown(path), attribute })
-            }
-            // `opaque`, and what later kernels invent that belongs to a layer.
-            _ => Ok(Fate::Keep),
+        fate_of_mark(path, name)
+    }
+}
+
+/// What happens to overlayfs' own attribute `name` where an upper directory becomes another one, or a layer.
+pub(crate) fn fate_of_mark(path: &[u8], name: &[u8]) -> Result<Fate, PackError> {
+    match name.strip_prefix(OVERLAY) {
+        // They name inodes of this host.
+        Some(b"origin" | b"impure" | b"uuid" | b"nlink" | b"upper") => Ok(Fate::Drop),
+        // The delta would name files by paths, or have none of their data.
+        Some(b"redirect" | b"metacopy") => {
+            let attribute = String::from_utf8_lossy(name).into_owned();
+            Err(PackError::Redirected { path: shown(path), attribute })
         }
+        // `opaque`, and what later kernels invent that belongs to a layer.
+        _ => Ok(Fate::Keep),
     }
 }
 
@@ -71,6 +81,8 @@ mod tests {
         assert_eq!(ids.to_container(165_536), None);
         assert_eq!(ids.to_container(99_999), None);
         assert_eq!(ids.to_container(0), None);
+        assert_eq!(ids.to_host(65_535), Some(165_535));
+        assert_eq!(ids.to_host(65_536), None);
         assert_eq!(IdShift::NONE.to_container(65_534), Some(65_534));
     }
 

@@ -165,7 +165,7 @@ fn file(
 }
 
 /// Where the next data begins and ends, and moves the file there.
-fn next_data(mut file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+pub(crate) fn next_data(mut file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     use rustix::fs::{SeekFrom as Seeking, seek};
     let data = match seek(file, Seeking::Data(at)) {
         Ok(data) => data.min(size),

@@ -8,10 +8,13 @@ mod directory;
 mod error;
 mod tar;
 mod walk;
-mod xattr;
+pub(crate) mod xattr;
 
 pub use delta::IdShift;
+pub(crate) use delta::fate_of_mark;
+pub(crate) use directory::next_data;
 pub use error::PackError;
+pub(crate) use error::shown;
 pub(crate) use walk::{FileId, Found, Walk};
 
 use std::{fs::File, os::fd::AsFd};

@@ -9,12 +9,12 @@ use rustix::{
 };
 
 /// What overlayfs marks its files with.
-pub(super) const OVERLAY: &[u8] = b"trusted.overlay.";
-const CAPABILITY: &[u8] = b"security.capability";
+pub(crate) const OVERLAY: &[u8] = b"trusted.overlay.";
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// What to do with an attribute.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Keep,
     /// Nobody misses it.
     Drop,
@@ -55,7 +55,7 @@ pub(super) fn portable(xattr: Xattr) -> Option<Xattr> {
 }
 
 /// All attributes of what `path` names, itself if it is a link; sorted by name.
-pub(super) fn read(path: &std::ffi::CStr) -> io::Result<Vec<Xattr>> {
+pub(crate) fn read(path: &std::ffi::CStr) -> io::Result<Vec<Xattr>> {
     let mut xattrs = Vec::new();
     let mut names = vec![0; 1024];
     let length = loop {
