@@ -74,6 +74,9 @@ pub struct ContainerRecord {
     /// Whether it is started when the host boots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub autostart: bool,
+    /// Whether a build works in it, and nobody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_build: bool,
     /// Its process 1.
     #[serde(default, skip_serializing_if = "Init::is_app")]
     pub init: Init,
@@ -140,6 +143,7 @@ impl ContainerRecord {
             boot: None,
             survives_stop: false,
             autostart: false,
+            for_build: false,
             init: Init::App,
             network: NetworkMode::default(),
             settings: Settings::default(),

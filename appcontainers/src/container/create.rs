@@ -28,6 +28,8 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) privileged: bool,
     pub(crate) overlay: OverlayKind,
     pub(crate) autostart: bool,
+    /// A build works in it: what it writes is to be the build's alone, so the skeleton puts nothing into it.
+    pub(crate) for_build: bool,
     pub(crate) init: Init,
     pub(crate) network: NetworkMode,
     pub(crate) settings: &'a Settings,
@@ -41,7 +43,8 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
     let made = write(paths, new, phase, &reservation).and_then(|record| {
-        let files = skeleton_files(paths, &record, &reservation, &settings)?;
+        let files =
+            if new.for_build { None } else { skeleton_files(paths, &record, &reservation, &settings)? };
         files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, &tar, false))
     });
     match made {
@@ -156,6 +159,7 @@ fn write(
         boot: (new.overlay == OverlayKind::Tmp).then(runtime::boot::id),
         survives_stop: false,
         autostart: new.autostart,
+        for_build: new.for_build,
         init: new.init,
         network: new.network,
         settings: new.settings.clone(),

@@ -4,6 +4,7 @@ mod address;
 mod archive;
 mod attach;
 mod autostart;
+mod build;
 mod changes;
 mod create;
 mod details;
