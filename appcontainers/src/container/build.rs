@@ -22,6 +22,18 @@ impl Container {
         Ok(monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2).map(|()| status)?)
     }
 
+    /// Says on which layers the next step stands.
+    pub(crate) fn stand_on(&self, layers: &[Layer]) -> Result<(), Error> {
+        let layers: Vec<_> = layers.iter().map(|layer| layer.digest).collect();
+        if self.record()?.layers == layers {
+            return Ok(());
+        }
+        self.update(|record| {
+            record.layers = layers;
+            Ok(())
+        })
+    }
+
     /// Makes a layer of what was written since the last one, and puts it below an empty writable layer. None if nothing was
     /// written, or what the uppermost layer has already. `options` says how to pack at each try: a layer
     /// that the container has further below would stand in its overlay twice.

@@ -1,7 +1,7 @@
 //! Making a container: reservation, overlay, configuration, in this order. What is begun and not ended is an
 //! orphan that `gc` removes; what fails is undone here.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
 use rand::Rng as _;
@@ -30,6 +30,8 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) autostart: bool,
     /// A build works in it: what it writes is to be the build's alone, so the skeleton puts nothing into it.
     pub(crate) for_build: bool,
+    /// The app file that it is made for.
+    pub(crate) app_file: Option<PathBuf>,
     pub(crate) init: Init,
     pub(crate) network: NetworkMode,
     pub(crate) settings: &'a Settings,
@@ -160,6 +162,7 @@ fn write(
         survives_stop: false,
         autostart: new.autostart,
         for_build: new.for_build,
+        app_file: new.app_file.clone(),
         init: new.init,
         network: new.network,
         settings: new.settings.clone(),

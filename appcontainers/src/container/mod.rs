@@ -19,6 +19,7 @@ mod port;
 mod processes;
 mod reboot;
 mod rename;
+mod replace;
 mod run;
 mod save;
 mod startup;
