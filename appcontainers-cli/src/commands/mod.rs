@@ -4,12 +4,15 @@ mod allow;
 mod attach;
 mod autostart;
 mod base;
+mod build;
+mod build_args;
 mod command_args;
 mod completions;
 mod deny;
 mod df;
 mod diff;
 mod doctor;
+mod down;
 mod ends;
 mod events;
 mod exec;
@@ -51,6 +54,7 @@ mod tail;
 mod top;
 mod unlink;
 mod unpublish;
+mod up;
 mod values;
 mod wait;
 mod wait_port;
@@ -114,6 +118,9 @@ pub(crate) enum Command {
     Diff(diff::Args),
     Rename(rename::Args),
     Rm(rm::Args),
+    Build(build::Args),
+    Up(up::Args),
+    Down(down::Args),
     SaveImage(save_image::Args),
     LoadImage(load_image::Args),
     #[command(subcommand)]
@@ -192,6 +199,9 @@ impl Command {
             Command::Diff(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),
+            Command::Build(args) => args.execute(context),
+            Command::Up(args) => args.execute(context),
+            Command::Down(args) => args.execute(context),
             Command::SaveImage(args) => args.execute(context),
             Command::LoadImage(args) => args.execute(context),
             Command::Image(command) => command.execute(context),

@@ -16,7 +16,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::{
-    AppFile, BuildCache, BuildError, Copy, Step, StepNetwork, context::Files, copy, hashes::Hashes, ignore::Ignore,
+    AppFile, BuildCache, BuildError, Copy, Step, StepNetwork,
+    context::Files,
+    copy,
+    hashes::Hashes,
+    ignore::Ignore,
     key::{Action, Key},
     room::{Room, UnderWay},
 };
@@ -221,7 +225,9 @@ impl Service {
 
 /// Gives the image its name. One of that name that differs only in when it was made stays as it is.
 fn enter(store: &Store, manifest: Manifest) -> Result<Manifest, Error> {
-    manifest.validate().map_err(|source| crate::image::StoreError::NewManifest { name: manifest.name.clone(), source })?;
+    manifest
+        .validate()
+        .map_err(|source| crate::image::StoreError::NewManifest { name: manifest.name.clone(), source })?;
     // One that can't be read is replaced.
     if let Ok(Some(existing)) = store.find(Kind::Image, &manifest.name)
         && (Manifest { created: existing.created, ..manifest.clone() }) == existing

@@ -65,8 +65,8 @@ impl Files {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let from = openat2(&directory, copy.from.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
             .map_err(|errno| failed(explained(errno)))?;
-        let stat = statx(&from, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
-            .map_err(|errno| failed(errno.into()))?;
+        let stat =
+            statx(&from, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map_err(|errno| failed(errno.into()))?;
         match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::Directory => Self::of_directory(from, shown, copy, ignore, hashes),
             FileType::RegularFile => {
@@ -178,9 +178,7 @@ impl Files {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let opened = openat2(&self.root, path, flags, Mode::empty(), resolve);
-        opened
-            .map(File::from)
-            .map_err(|errno| BuildError::Source { path: self.shown(path), source: explained(errno) })
+        opened.map(File::from).map_err(|errno| BuildError::Source { path: self.shown(path), source: explained(errno) })
     }
 }
 

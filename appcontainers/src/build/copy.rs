@@ -63,7 +63,11 @@ fn append(tar: &mut Builder<impl Write>, files: &Files, item: &Item, epoch: u32)
         Content::File { size_bytes, digest } => {
             header.set_entry_type(EntryType::Regular);
             header.set_size(*size_bytes);
-            let mut file = Hashed { inner: files.open(item).map_err(Failure::Build)?, hasher: Hasher::default(), left: *size_bytes };
+            let mut file = Hashed {
+                inner: files.open(item).map_err(Failure::Build)?,
+                hasher: Hasher::default(),
+                left: *size_bytes,
+            };
             tar.append_data(&mut header, path, &mut file).map_err(Failure::Output)?;
             if file.left > 0 || file.hasher.finish() != *digest {
                 return Err(changed());

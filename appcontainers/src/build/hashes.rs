@@ -35,7 +35,9 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of(stat: &Statx) -> Self {
-        let ns = |time: rustix::fs::StatxTimestamp| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec));
+        let ns = |time: rustix::fs::StatxTimestamp| {
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
+        };
         Self {
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,
@@ -47,7 +49,9 @@ impl Identity {
 
     /// Whether a change from now on shows in it.
     pub(super) fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
         now - self.modified_ns.max(self.changed_ns) > SETTLED
     }
 }

@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn words_are_as_far_apart_as_they_are_mistyped() {
-        for (one, other, far) in [("", "", 0), ("a", "", 1), ("base", "bsae", 1), ("run", "ran", 1), ("env", "user", 4)] {
+        for (one, other, far) in [("", "", 0), ("a", "", 1), ("base", "bsae", 1), ("run", "ran", 1), ("env", "user", 4)]
+        {
             assert_eq!(distance(one, other), far, "{one} {other}");
             assert_eq!(distance(other, one), far, "{one} {other}");
         }

@@ -93,12 +93,7 @@ impl<'p> Room<'p> {
     }
 
     /// The container, on these layers, which reaches what the step may reach.
-    pub(super) fn on(
-        &mut self,
-        start: &Manifest,
-        layers: &[Layer],
-        network: StepNetwork,
-    ) -> Result<Container, Error> {
+    pub(super) fn on(&mut self, start: &Manifest, layers: &[Layer], network: StepNetwork) -> Result<Container, Error> {
         let (container, reaches) = match self.container.take() {
             Some(there) => there,
             None => (self.make(start, layers)?, StepNetwork::All),
@@ -116,12 +111,8 @@ impl<'p> Room<'p> {
     }
 
     fn make(&self, start: &Manifest, layers: &[Layer]) -> Result<Container, Error> {
-        let manifest = Manifest {
-            name: NAME.parse()?,
-            layers: layers.to_vec(),
-            config: ImageConfig::default(),
-            ..start.clone()
-        };
+        let manifest =
+            Manifest { name: NAME.parse()?, layers: layers.to_vec(), config: ImageConfig::default(), ..start.clone() };
         let hostname = NAME.parse::<Hostname>().ok();
         let new = NewContainer {
             name: None,

@@ -45,8 +45,7 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
     let made = write(paths, new, phase, &reservation).and_then(|record| {
-        let files =
-            if new.for_build { None } else { skeleton_files(paths, &record, &reservation, &settings)? };
+        let files = if new.for_build { None } else { skeleton_files(paths, &record, &reservation, &settings)? };
         files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, &tar, false))
     });
     match made {

@@ -154,12 +154,7 @@ impl Service {
     }
 
     /// Layers that no image and no container has, and mounts of layers that no container has.
-    fn collect_layers(
-        &self,
-        dry_run: bool,
-        unused_steps: Duration,
-        garbage: &mut Vec<Garbage>,
-    ) -> Result<(), Error> {
+    fn collect_layers(&self, dry_run: bool, unused_steps: Duration, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
         let path = self.paths.layers();
         let directory = match fs::File::open(&path) {
             Ok(directory) => directory,

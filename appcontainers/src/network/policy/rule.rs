@@ -242,7 +242,9 @@ impl FromStr for PortRange {
 #[non_exhaustive]
 pub enum InvalidPublication {
     /// One side is missing, or there is too much.
-    #[error("{text:?} publishes nothing: write [ADDRESS:]HOST_PORT:PORT, as 8080:80, 53/udp:53 or [2001:db8::1]:443:443")]
+    #[error(
+        "{text:?} publishes nothing: write [ADDRESS:]HOST_PORT:PORT, as 8080:80, 53/udp:53 or [2001:db8::1]:443:443"
+    )]
     Form {
         /// What was written.
         text: String,
@@ -407,7 +409,10 @@ mod tests {
     #[test]
     fn a_publication_is_written_with_colons() {
         let parse = |text: &str| text.parse::<Publication>();
-        assert_eq!(parse("8080:80").unwrap(), Publication::new(None, "8080".parse().unwrap(), "80".parse().unwrap()).unwrap());
+        assert_eq!(
+            parse("8080:80").unwrap(),
+            Publication::new(None, "8080".parse().unwrap(), "80".parse().unwrap()).unwrap()
+        );
         assert_eq!(parse("53/udp:53").unwrap().protocol, Protocol::Udp);
         assert_eq!(parse("8000-8010:9000").unwrap().count.get(), 11);
         assert_eq!(parse("[2001:db8::1]:443:8443").unwrap().address, Some("2001:db8::1".parse().unwrap()));
