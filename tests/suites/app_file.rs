@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use appcontainers::AppFile;
 use appcontainers_tests::{Host, clear_up, in_sandbox, in_sandbox_for, kill_at_each_step};
 use serde_json::{Value, json};
 
@@ -196,6 +200,59 @@ fn killed_while_it_brings_up_a_new_image() {
         host.appc(["down"]).succeeds();
         clear_up(host);
     });
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What a workflow runs by itself, in a shell: its `run:` steps behind the installation, in their order.
+fn lines_of_workflow() -> String {
+    let text = fs::read_to_string(repository().join("examples/ci/build.yml")).unwrap();
+    let mut script = String::new();
+    let mut is_in_run = false;
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        is_in_run &= indent > 8;
+        if is_in_run {
+            script += &format!("{}\n", line.trim());
+        } else if line.trim() == "run: |" {
+            is_in_run = true;
+        }
+    }
+    script
+}
+
+#[test]
+fn the_workflow_of_the_example_builds_an_image_and_tries_it() {
+    in_sandbox(|host| {
+        for file in ["appc.toml", "index.html"] {
+            fs::copy(repository().join("examples/ci").join(file), host.file(file)).unwrap();
+        }
+        let script = lines_of_workflow();
+        assert_eq!(script.matches("appc ").count(), 5, "{script}");
+        let said = host.run("sh", ["-e", "-c", &script]).succeeds();
+        assert_eq!(said, "greeter\nready\ngreeter\n<h1>Hello</h1>");
+        assert!(host.file("greeter.aimg").exists());
+        assert_eq!(host.containers(), [""; 0]);
+    });
+}
+
+#[test]
+fn every_example_of_the_reference_is_understood_and_every_key_is_in_it() {
+    let text = fs::read_to_string(repository().join("docs/appc.toml.md")).unwrap();
+    let examples: Vec<&str> = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 4);
+    for example in examples {
+        AppFile::parse(example, Path::new("appc.toml")).unwrap_or_else(|error| panic!("{error}:\n{example}"));
+    }
+    let schema: Value = serde_json::from_str(&AppFile::schema()).unwrap();
+    let parts = ["Step", "Copy", "ContainerSection"].map(|part| &schema["$defs"][part]);
+    for part in parts.into_iter().chain([&schema]) {
+        for key in part["properties"].as_object().unwrap().keys().filter(|key| *key != "container") {
+            assert!(text.contains(&format!("| `{key}` |")), "{key} is not described");
+        }
+    }
 }
 
 /// The schema in the documentation takes what the documentation shows, and refuses what is refused.

@@ -61,3 +61,29 @@ pub(super) fn summary(built: &Built) -> String {
     let size = render::size(image.size_bytes);
     format!("built {}: {size}, {}; {} steps, {cached} of them cached", image.name, image.digest, steps.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use appcontainers::{ImageSummary, build::BuiltStep};
+
+    use super::*;
+
+    #[test]
+    fn what_was_built_is_told_as_documented() {
+        let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse().unwrap();
+        let image = ImageSummary {
+            name: "shop".parse().unwrap(),
+            digest,
+            created: "2026-01-02T03:04:05Z".parse().unwrap(),
+            architecture: "x86_64".to_owned(),
+            layers: 3,
+            size_bytes: 5_000_000,
+            base: Some("busybox".parse().unwrap()),
+        };
+        let step = BuiltStep { line: 4, step: "run make install".to_owned(), cached: true, layer: Some(digest) };
+        let built = Built { image, steps: vec![step], left_out: Vec::new() };
+        render::assert_documented("appc build", &built);
+        assert!(summary(&built).starts_with("built shop: 5.0 MB, sha256:ba78"), "{}", summary(&built));
+        assert!(summary(&built).ends_with("; 1 steps, 1 of them cached"));
+    }
+}
