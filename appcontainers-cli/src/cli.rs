@@ -83,6 +83,7 @@ Environment:
   APPC_ROOT         where state is kept [default: /var/lib/appcontainers]
   APPC_RUN          where locks and sockets are [default: /run/appcontainers, and for another
                     APPC_ROOT a directory of its own beside it]
+  SOURCE_DATE_EPOCH the newest time in what 'appc build' makes, in seconds since 1970
   APPC_LIBEXEC      where appc-monitor and appc-agent are [default: beside appc, else where they
                     are installed]
 

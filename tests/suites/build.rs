@@ -496,6 +496,8 @@ fn a_full_disk_ends_a_build_and_nothing_is_remembered_wrongly() {
         // Where containers write, and where layers are.
         for place in [host.paths().tmp_overlays(), host.paths().layers()] {
             let disk = host.small_disk(&place, "16m");
+            // The directory's mode is another one now.
+            host.appc(["setup"]).succeeds();
             step("20000000");
             let said = host.appc(["build"]).fails(1);
             assert!(said.contains("step 2 of 2"), "{said}");
