@@ -429,6 +429,18 @@ fn a_build_that_is_killed_leaves_nothing_and_the_next_goes_on() {
 }
 
 #[test]
+fn steps_without_a_user_namespace_give_the_same_layers() {
+    in_sandbox(|host| {
+        shop(host);
+        let built = host.json(["build", "--privileged"]);
+        assert_eq!(cached(host, &["--privileged"]), [true; 4]);
+        let again = host.json(["build"]);
+        assert!(steps(&again).iter().all(|step| step["cached"] == false), "{again}");
+        assert_eq!(layers_of(&again), layers_of(&built));
+    });
+}
+
+#[test]
 fn an_image_can_start_from_another_one() {
     in_sandbox(|host| {
         shop(host);

@@ -16,6 +16,9 @@ pub(super) struct BuildArgs {
     /// Do every step, whatever is remembered of it
     #[arg(long)]
     no_cache: bool,
+    /// Do the steps without a user namespace, where the kernel can't map layers' ids: root in a step is root on this host
+    #[arg(long)]
+    privileged: bool,
     /// Times in the image are at most this, in seconds since 1970 [default: the file's source_date_epoch, else 1980]
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true)]
     source_date_epoch: Option<u32>,
@@ -28,6 +31,7 @@ impl BuildArgs {
         let stderr = io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate standard error")?;
         let options = BuildOptions {
             no_cache: self.no_cache,
+            privileged: self.privileged,
             source_date_epoch: self.source_date_epoch,
             steps_output: Some(stderr.into()),
             signals: Some(signals::of_an_end()?),

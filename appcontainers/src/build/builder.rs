@@ -55,6 +55,9 @@ pub struct BuildOptions {
     pub tag: Option<ImageName>,
     /// Times in the image are at most this, in seconds since 1970, instead of what the file says.
     pub source_date_epoch: Option<u32>,
+    /// Do the steps without a user namespace: for kernels that can't map the ids of layers. A step's root is the host's root
+    /// then, held back by capabilities alone.
+    pub privileged: bool,
     /// Gets what steps print, both streams; nobody does if absent.
     pub steps_output: Option<File>,
     /// Gives numbers of signals, one byte each, for the step that runs; between two steps they end the build.
@@ -175,7 +178,7 @@ impl Service {
             layers: start.layers.clone(),
             hashes: Hashes::open(self.paths(), &file.context()),
             cache: BuildCache::new(self.paths()),
-            room: Room::new(self.paths()),
+            room: Room::new(self.paths(), options.privileged),
             epoch: said.unwrap_or(DEFAULT_SOURCE_DATE_EPOCH),
             architecture: base::architecture(),
             left_out: Vec::new(),
@@ -287,7 +290,7 @@ impl Build<'_> {
                 Action::Copy { into: &copy.to, owner: copy.owner.as_deref().unwrap_or(ROOT), files }
             }
         };
-        let key = Key::new(&self.architecture, self.epoch, &layers, action).digest();
+        let key = Key::new(&self.architecture, self.epoch, &layers, self.options.privileged, action).digest();
         if !self.options.no_cache
             && let Some(found) = self.cache.find(&key, &self.store)
             // An overlay can't have a layer twice; where the layers below are others, this one was made otherwise.

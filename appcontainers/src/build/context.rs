@@ -109,6 +109,9 @@ impl Files {
                 walk.skip_below(path);
                 continue;
             }
+            if found.is_foreign && is_directory {
+                tracing::warn!("{} is mounted over: what is in it is left out", files.shown(path).display());
+            }
             let content = match file_type {
                 FileType::Directory => Content::Directory,
                 FileType::RegularFile => {

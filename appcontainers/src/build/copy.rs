@@ -93,3 +93,65 @@ impl Read for Hashed {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        Paths,
+        build::{Copy, hashes::Hashes, ignore::Ignore},
+    };
+
+    /// What is written of a directory with a file and a link, after `change`.
+    fn written(change: impl FnOnce(&Path)) -> (Result<Option<()>, BuildError>, Vec<u8>) {
+        let place = tempfile::tempdir().unwrap();
+        let context = place.path();
+        fs::create_dir(context.join("d")).unwrap();
+        fs::write(context.join("d/file"), "content").unwrap();
+        std::os::unix::fs::symlink("file", context.join("d/link")).unwrap();
+        let mut hashes = Hashes::open(&Paths::new(context, context), context);
+        let copy = Copy { from: "d".to_owned(), to: "/d".to_owned(), ..Copy::default() };
+        let files = Files::collect(context, &copy, &Ignore::default(), &mut hashes).unwrap();
+        change(context);
+        let mut tar = Vec::new();
+        (write(&files, 1_000, &mut tar), tar)
+    }
+
+    #[test]
+    fn what_was_found_is_written_as_roots_and_of_one_time() {
+        let (result, tar) = written(|_| {});
+        assert!(matches!(result, Ok(Some(()))));
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            let path = entry.path().unwrap().display().to_string();
+            (path, header.mtime().unwrap(), header.uid().unwrap(), entry.size())
+        });
+        let expected = [("file", 7), ("link", 0)].map(|(name, size)| (name.to_owned(), 1_000, 0, size));
+        assert_eq!(entries.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_has_changed_since_it_was_found_is_an_error() {
+        let changes: [fn(&Path); 5] = [
+            |context| fs::write(context.join("d/file"), "CONTENT").unwrap(),
+            |context| fs::write(context.join("d/file"), "short").unwrap(),
+            |context| fs::write(context.join("d/file"), "longer than it was").unwrap(),
+            |context| fs::remove_file(context.join("d/file")).unwrap(),
+            |context| {
+                fs::remove_file(context.join("d/link")).unwrap();
+                std::os::unix::fs::symlink("other", context.join("d/link")).unwrap();
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let result = written(change).0;
+            assert!(
+                matches!(result, Err(BuildError::Changed { .. } | BuildError::Source { .. })),
+                "{number}: {result:?}"
+            );
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(super) struct Key<'a> {
     epoch: u32,
     /// The lowest first.
     layers: &'a [Digest],
+    /// Whether its root was the host's.
+    privileged: bool,
     action: Action<'a>,
 }
 
@@ -30,8 +32,14 @@ pub(super) enum Action<'a> {
 }
 
 impl Key<'_> {
-    pub(super) fn new<'a>(architecture: &'a str, epoch: u32, layers: &'a [Digest], action: Action<'a>) -> Key<'a> {
-        Key { version: VERSION, architecture, epoch, layers, action }
+    pub(super) fn new<'a>(
+        architecture: &'a str,
+        epoch: u32,
+        layers: &'a [Digest],
+        privileged: bool,
+        action: Action<'a>,
+    ) -> Key<'a> {
+        Key { version: VERSION, architecture, epoch, layers, privileged, action }
     }
 
     pub(super) fn digest(&self) -> Digest {
@@ -50,7 +58,7 @@ mod tests {
         let none = BTreeMap::new();
         let layers = [Digest::of(b"a"), Digest::of(b"b")];
         let run = |line, env, user, network| Action::Run { line, env, user, working_dir: "/", network };
-        let digest = |epoch, layers, action| Key::new("x86_64", epoch, layers, action).digest();
+        let digest = |epoch, layers, action| Key::new("x86_64", epoch, layers, false, action).digest();
         let all = [
             digest(1, &layers[..], run("a", &env, "", StepNetwork::All)),
             digest(2, &layers[..], run("a", &env, "", StepNetwork::All)),

@@ -84,12 +84,13 @@ pub(crate) fn sweep(paths: &Paths, dry_run: bool) -> Result<Vec<Garbage>, Error>
 #[derive(Debug)]
 pub(super) struct Room<'p> {
     paths: &'p Paths,
+    privileged: bool,
     container: Option<(Container, StepNetwork)>,
 }
 
 impl<'p> Room<'p> {
-    pub(super) fn new(paths: &'p Paths) -> Self {
-        Self { paths, container: None }
+    pub(super) fn new(paths: &'p Paths, privileged: bool) -> Self {
+        Self { paths, privileged, container: None }
     }
 
     /// The container, on these layers, which reaches what the step may reach.
@@ -117,7 +118,7 @@ impl<'p> Room<'p> {
         let new = NewContainer {
             name: None,
             hostname: hostname.as_ref(),
-            privileged: false,
+            privileged: self.privileged,
             overlay: OverlayKind::Tmp,
             autostart: false,
             for_build: true,

@@ -164,7 +164,7 @@ impl Service {
             app_file: Some(place(&file.path)),
             init: section.init,
             network: section.network,
-            settings: &Settings::default(),
+            settings: &settings(section),
             manifest,
         };
         self.make(&new, Phase::Load, &egress(section))
@@ -186,6 +186,11 @@ fn container_name(file: &AppFile, image: Option<&ImageName>) -> Result<Container
 
 fn egress(section: &ContainerSection) -> Egress {
     section.egress.as_ref().map_or(Egress::All, |egress| egress.value.clone())
+}
+
+/// What the container is given beyond its image.
+fn settings(_section: &ContainerSection) -> Settings {
+    Settings {}
 }
 
 /// What stays as it was when the container was made.
