@@ -83,6 +83,7 @@ Environment:
   APPC_ROOT         where state is kept [default: /var/lib/appcontainers]
   APPC_RUN          where locks and sockets are [default: /run/appcontainers, and for another
                     APPC_ROOT a directory of its own beside it]
+  SOURCE_DATE_EPOCH the newest time in what 'appc build' makes, in seconds since 1970
   APPC_LIBEXEC      where appc-monitor and appc-agent are [default: beside appc, else where they
                     are installed]
 
@@ -204,6 +205,13 @@ mod tests {
             "appc save-image app.aimg --thin --compression-level 19 --name shop",
             "appc load-image app.aimg",
             "appc load-image shop --ephemeral --name web",
+            "appc build",
+            "appc build -f shop/appc.toml -o shop.aimg --no-cache --tag shop --source-date-epoch 1700000000",
+            "appc build --schema",
+            "appc up",
+            "appc up -f shop/appc.toml --no-cache --timeout 3",
+            "appc down -f shop/appc.toml --timeout 0",
+            "appc gc --build-cache",
             "appc image ls",
             "appc image inspect app.aimg",
             "appc image rm shop",

@@ -12,6 +12,8 @@ use std::{
 use appcontainers::Progress;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::{render, stdio};
+
 /// How long work goes on before it is worth a bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -82,6 +84,11 @@ impl Progress for Bars {
 
     fn end(&self) {
         *self.current() = None;
+    }
+
+    fn say(&self, line: &str) {
+        *self.current() = None;
+        stdio::note(&render::plain(line));
     }
 }
 

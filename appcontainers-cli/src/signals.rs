@@ -14,8 +14,16 @@ use signal_hook::{
 
 /// From now on, these signals go to what comes back, one byte with the number each.
 pub(crate) fn forwarded() -> anyhow::Result<OwnedFd> {
+    taken(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH])
+}
+
+/// As [`forwarded`], of those alone that ask for an end.
+pub(crate) fn of_an_end() -> anyhow::Result<OwnedFd> {
+    taken(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM])
+}
+
+fn taken(numbers: &[i32]) -> anyhow::Result<OwnedFd> {
     let (reader, mut writer) = UnixStream::pair().context("cannot make a pipe for signals")?;
-    let numbers = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
     let mut signals = Signals::new(numbers).context("cannot take signals")?;
     thread::Builder::new()
         .name("signals".to_owned())

@@ -445,6 +445,12 @@ pub enum Error {
     /// The web gateway.
     #[error(transparent)]
     Gateway(#[from] crate::gateway::GatewayError),
+    /// An app file.
+    #[error(transparent)]
+    AppFile(#[from] crate::build::AppFileError),
+    /// Building an image, or bringing its container up.
+    #[error(transparent)]
+    Build(#[from] crate::build::BuildError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod archive;
+pub mod build;
 pub mod container;
 mod disk;
 pub mod doctor;
@@ -44,6 +45,7 @@ mod zmq_proxy;
 pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
 };
+pub use build::AppFile;
 pub use container::{
     ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
     InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot,

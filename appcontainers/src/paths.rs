@@ -193,6 +193,11 @@ impl Paths {
         self.root.join("secrets")
     }
 
+    /// What builds remember: which layer each step gave.
+    pub fn build_cache(&self) -> PathBuf {
+        self.root.join("build-cache")
+    }
+
     /// What setup has changed outside this directory, to undo it.
     pub fn setup_record(&self) -> PathBuf {
         self.root.join("setup.json")

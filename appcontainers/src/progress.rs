@@ -30,6 +30,10 @@ pub trait Progress {
     fn advance(&self, bytes: u64);
     /// The step is over, successfully or not.
     fn end(&self);
+    /// Says what was found or is done next, in a line for people. Nothing unless it is asked for.
+    fn say(&self, line: &str) {
+        let _ = line;
+    }
 }
 
 /// Says nothing.

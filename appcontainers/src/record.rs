@@ -77,6 +77,12 @@ pub struct ContainerRecord {
     /// Whether it is started when the host boots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub autostart: bool,
+    /// Whether a build works in it, and nobody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_build: bool,
+    /// The app file whose container it is (`appc up`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_file: Option<PathBuf>,
     /// Its process 1.
     #[serde(default, skip_serializing_if = "Init::is_app")]
     pub init: Init,
@@ -144,6 +150,8 @@ impl ContainerRecord {
             survives_stop: false,
             unfinished: false,
             autostart: false,
+            for_build: false,
+            app_file: None,
             init: Init::App,
             network: NetworkMode::default(),
             settings: Settings::default(),

@@ -202,7 +202,7 @@ impl Service {
     pub fn provision_with(&self, options: &ProvisionOptions) -> Result<Container, Error> {
         self.prepare()?;
         let manifest = match &options.base {
-            Some(name) => self.store().find(Kind::Base, name)?.ok_or_else(|| no_base(name))?,
+            Some(name) => self.find_base(name)?,
             None => self.default_base()?,
         };
         let new = NewContainer {
@@ -211,6 +211,8 @@ impl Service {
             privileged: options.privileged,
             overlay: OverlayKind::Raw,
             autostart: options.autostart,
+            for_build: false,
+            app_file: None,
             init: options.init,
             network: options.network,
             settings: &options.settings,
@@ -243,6 +245,8 @@ impl Service {
             privileged: options.privileged,
             overlay: if options.ephemeral { OverlayKind::Tmp } else { OverlayKind::Raw },
             autostart: false,
+            for_build: false,
+            app_file: None,
             init: options.init,
             network: options.network,
             settings: &options.settings,
@@ -267,7 +271,7 @@ impl Service {
         Ok(session::set_current_container(&self.paths, name)?)
     }
 
-    fn make(&self, new: &NewContainer<'_>, phase: Phase, egress: &Egress) -> Result<Container, Error> {
+    pub(crate) fn make(&self, new: &NewContainer<'_>, phase: Phase, egress: &Egress) -> Result<Container, Error> {
         let _in_use = self.store().keep_layers()?;
         self.store().check_layers(new.manifest)?;
         let container = create(&self.paths, new, phase)?;
@@ -323,13 +327,18 @@ impl Service {
         Ok(setup::undo(&self.paths)?)
     }
 
+    /// A base that is there.
+    pub(crate) fn find_base(&self, name: &ImageName) -> Result<Manifest, Error> {
+        self.store().find(Kind::Base, name)?.ok_or_else(|| no_base(name))
+    }
+
     /// Sets the host up if that was not done.
-    fn prepare(&self) -> Result<(), Error> {
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
         setup::ensure(&self.paths)?;
         Ok(())
     }
 
-    fn default_base(&self) -> Result<Manifest, Error> {
+    pub(crate) fn default_base(&self) -> Result<Manifest, Error> {
         let name = ImageName::from_str(DEFAULT_BASE)?;
         if let Some(manifest) = self.store().find(Kind::Base, &name)? {
             return Ok(manifest);

@@ -9,17 +9,23 @@ use crate::{context::Context, render, stdio};
 #[command(after_help = "\
 Examples:
   appc gc --dry-run
-  appc gc")]
+  appc gc
+  appc gc --build-cache        'appc build' starts from nothing then")]
 pub(crate) struct Args {
     /// Only say what would be dropped
     #[arg(long)]
     dry_run: bool,
+    /// Forget all that builds remember, too, and not only what no build has needed for 30 days
+    #[arg(long)]
+    build_cache: bool,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let garbage = context.service.gc(self.dry_run)?;
-        stdio::note(&summary(&garbage, self.dry_run));
+        let Self { dry_run, build_cache } = self;
+        let service = &context.service;
+        let garbage = if build_cache { service.gc_with_build_cache(dry_run) } else { service.gc(dry_run) }?;
+        stdio::note(&summary(&garbage, dry_run));
         context.print(&garbage, |garbage| text(garbage))
     }
 }

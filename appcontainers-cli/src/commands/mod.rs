@@ -4,6 +4,8 @@ mod allow;
 mod attach;
 mod autostart;
 mod base;
+mod build;
+mod build_args;
 mod clone;
 mod command_args;
 mod completions;
@@ -11,6 +13,7 @@ mod deny;
 mod df;
 mod diff;
 mod doctor;
+mod down;
 mod ends;
 mod events;
 mod exec;
@@ -55,6 +58,7 @@ mod tail;
 mod top;
 mod unlink;
 mod unpublish;
+mod up;
 mod values;
 mod wait;
 mod wait_port;
@@ -122,6 +126,9 @@ pub(crate) enum Command {
     Clone(clone::Args),
     Rename(rename::Args),
     Rm(rm::Args),
+    Build(build::Args),
+    Up(up::Args),
+    Down(down::Args),
     SaveImage(save_image::Args),
     LoadImage(load_image::Args),
     #[command(subcommand)]
@@ -204,6 +211,9 @@ impl Command {
             Command::Clone(args) => args.execute(context),
             Command::Rename(args) => args.execute(context),
             Command::Rm(args) => args.execute(context),
+            Command::Build(args) => args.execute(context),
+            Command::Up(args) => args.execute(context),
+            Command::Down(args) => args.execute(context),
             Command::SaveImage(args) => args.execute(context),
             Command::LoadImage(args) => args.execute(context),
             Command::Image(command) => command.execute(context),

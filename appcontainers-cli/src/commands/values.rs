@@ -165,17 +165,7 @@ impl FromStr for NameAndPort {
 
 /// Where a container may connect to outside: `all`, `none`, or networks with commas between them.
 pub(super) fn egress(text: &str) -> Result<Egress, String> {
-    match text {
-        "all" => Ok(Egress::All),
-        "none" => Ok(Egress::None),
-        networks => {
-            let networks = networks.split(',').map(|network| network.trim().parse().map_err(|_| network.to_owned()));
-            let networks = networks.collect::<Result<_, _>>();
-            networks.map(Egress::Only).map_err(|bad| {
-                format!("{bad:?} is no network: use all, none, or networks as 192.0.2.0/24,2001:db8::/32")
-            })
-        }
-    }
+    text.parse().map_err(|error: appcontainers::network::policy::InvalidEgress| error.to_string())
 }
 
 #[cfg(test)]

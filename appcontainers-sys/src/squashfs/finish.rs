@@ -86,7 +86,8 @@ impl Writer {
     pub(super) fn write_metadata(&mut self) -> Result<Summary, WriteError> {
         let plan = self.tree.plan()?;
         self.super_block.inode_count = plan.count;
-        self.super_block.modification_time = self.tree.nodes.iter().map(|node| node.modified).max().unwrap_or(0);
+        let newest = self.tree.nodes.iter().map(|node| node.modified).max().unwrap_or(0);
+        self.super_block.modification_time = self.made.unwrap_or(newest);
         self.super_block.inode_table_start = self.output.size();
 
         let mut sink = self.open_sink()?;

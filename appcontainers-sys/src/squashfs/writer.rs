@@ -26,12 +26,16 @@ const BACKLOG: u32 = 8;
 pub struct Options {
     /// zstd's level, 1 to [`MAX_COMPRESSION_LEVEL`]; what is outside is moved to the nearer end.
     pub compression_level: u32,
+    /// What was modified later is said to be of this second (since 1970), so that when something was packed does not show.
+    pub newest: Option<u32>,
+    /// The second that the squashfs itself is of; that of the newest in it if absent.
+    pub made: Option<u32>,
 }
 
 impl Default for Options {
     /// Level 3: 500 MB take 1.4 s, and level 15 would take 24 s for 13 % less.
     fn default() -> Self {
-        Self { compression_level: 3 }
+        Self { compression_level: 3, newest: None, made: None }
     }
 }
 
@@ -61,6 +65,8 @@ pub struct Writer {
     pub(super) output: Arc<Output>,
     pub(super) tree: Tree,
     pub(super) super_block: sys::sqfs_super_t,
+    newest: Option<u32>,
+    pub(super) made: Option<u32>,
     incomplete: bool,
 }
 
@@ -136,6 +142,8 @@ impl Writer {
             output,
             tree: Tree::new(),
             super_block,
+            newest: options.newest,
+            made: options.made,
             incomplete: false,
         })
     }
@@ -200,6 +208,9 @@ impl Writer {
         // SAFETY: the processor is alive.
         let code = unsafe { sys::sqfs_block_processor_finish(self.processor.as_ptr()) };
         check(code, "write the data").map_err(|error| explain(&self, error))?;
+        if let Some(newest) = self.newest {
+            self.tree.nodes.iter_mut().for_each(|node| node.modified = node.modified.min(newest));
+        }
         let summary = self.write_metadata().map_err(|error| explain(&self, error))?;
         let file = self.output.file.try_clone();
         Ok((file.map_err(|source| WriteError::Io { doing: "duplicate the file descriptor", source })?, summary))

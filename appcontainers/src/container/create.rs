@@ -1,7 +1,7 @@
 //! Making a container: reservation, overlay, configuration, in this order. What is begun and not ended is an
 //! orphan that `gc` removes; what fails is undone here.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
 use rand::Rng as _;
@@ -28,6 +28,10 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) privileged: bool,
     pub(crate) overlay: OverlayKind,
     pub(crate) autostart: bool,
+    /// A build works in it: what it writes is to be the build's alone, so the skeleton puts nothing into it.
+    pub(crate) for_build: bool,
+    /// The app file that it is made for.
+    pub(crate) app_file: Option<PathBuf>,
     pub(crate) init: Init,
     pub(crate) network: NetworkMode,
     pub(crate) settings: &'a Settings,
@@ -42,7 +46,7 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
     let made = write(paths, new, phase, &reservation).and_then(|record| {
-        let files = skeleton_files(paths, &record, &reservation, &settings)?;
+        let files = if new.for_build { None } else { skeleton_files(paths, &record, &reservation, &settings)? };
         files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, &tar, false))
     });
     match made {
@@ -166,6 +170,8 @@ fn write(
         survives_stop: false,
         unfinished: false,
         autostart: new.autostart,
+        for_build: new.for_build,
+        app_file: new.app_file.clone(),
         init: new.init,
         network: new.network,
         settings: new.settings.clone(),

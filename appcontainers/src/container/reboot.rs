@@ -48,7 +48,7 @@ impl Container {
     }
 
     /// Gives a container that does not run an empty writable layer, with the skeleton's files.
-    fn renew(&self, lock: &ContainerLock) -> Result<(), Error> {
+    pub(super) fn renew(&self, lock: &ContainerLock) -> Result<(), Error> {
         let (files, reservation) = self.rendered_skeleton()?;
         let record = self.record()?;
         runtime::begin_renewal(&self.paths, &record, reservation.id_range)?;
@@ -64,7 +64,7 @@ impl Container {
         Ok(())
     }
 
-    fn rendered_skeleton(&self) -> Result<(Option<Vec<u8>>, Reservation), Error> {
+    pub(super) fn rendered_skeleton(&self) -> Result<(Option<Vec<u8>>, Reservation), Error> {
         let reservations = Reservations::read(&self.paths)?;
         let unknown = || ReservationError::Unknown { name: self.name.clone() };
         let reservation = reservations.get(&self.name).ok_or_else(unknown)?;
@@ -73,7 +73,7 @@ impl Container {
         Ok((files, reservation))
     }
 
-    fn back_after_failure(&self, was_running: bool) -> Result<(), Error> {
+    pub(super) fn back_after_failure(&self, was_running: bool) -> Result<(), Error> {
         if was_running {
             return self.start();
         }

@@ -48,7 +48,7 @@ pub struct SaveOptions {
 impl SaveOptions {
     fn packing(&self) -> squashfs::Options {
         let default = squashfs::Options::default();
-        squashfs::Options { compression_level: self.compression_level.unwrap_or(default.compression_level) }
+        squashfs::Options { compression_level: self.compression_level.unwrap_or(default.compression_level), ..default }
     }
 }
 
@@ -77,7 +77,7 @@ impl Container {
         let _in_use = store.keep_layers()?;
         let (layer, left_out) = {
             let _frozen = self.freeze()?;
-            self.pack(&record, &store, options, progress)?
+            self.pack(&record, &store, &options.packing(), progress)?
         };
         let mut layers = record.layers.iter().map(|digest| store.layer(digest)).collect::<Result<Vec<_>, _>>()?;
         // The very changes that the uppermost layer makes change nothing; those of another one can't stand in an
@@ -110,11 +110,11 @@ impl Container {
     }
 
     /// Packs the writable layer into the store; none if nothing was written.
-    fn pack(
+    pub(super) fn pack(
         &self,
         record: &ContainerRecord,
         store: &Store,
-        options: &SaveOptions,
+        options: &squashfs::Options,
         progress: &dyn Progress,
     ) -> Result<(Option<Layer>, Vec<LeftOut>), Error> {
         let ids = self.id_shift()?;
@@ -125,7 +125,7 @@ impl Container {
         }
         let new = store.new_layer()?;
         let file = new.file().try_clone().map_err(io_error("write a layer in", self.paths.layers()))?;
-        let packed = pack::delta(&upper, ids, file, &options.packing(), progress)
+        let packed = pack::delta(&upper, ids, file, options, progress)
             .map_err(|source| Error::Pack { name: self.name.clone(), source })?;
         Ok((Some(new.finish(progress)?), packed.left_out))
     }

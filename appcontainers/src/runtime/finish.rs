@@ -102,7 +102,7 @@ fn destroy_cgroup(cgroup: &str) -> io::Result<()> {
 }
 
 fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
-    start.mode == StartMode::Full && record.overlay == OverlayKind::Tmp && !record.survives_stop
+    start.mode == StartMode::Full && record.overlay == OverlayKind::Tmp && !record.survives_stop && !record.for_build
 }
 
 /// What LXC's monitor has run when a container is gone: clears up after that start, then, when LXC's monitor has ended

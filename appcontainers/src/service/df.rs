@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Service;
-use crate::{Error, container, disk, runtime::overlay_dir};
+use crate::{Error, build, container, disk, runtime::overlay_dir};
 
 /// How much room the installation takes.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ impl Service {
     }
 
     fn layer_usage(&self) -> Result<UsagePart, Error> {
-        let used = self.referenced_layers()?;
+        let used = self.referenced_layers(build::UNUSED_FOR)?;
         let mut part = UsagePart { kind: "layers", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
         for layer in self.store().layers()? {
             part.add(layer.size_bytes, !used.contains(&layer.digest));

@@ -15,7 +15,9 @@ use serde::Serialize;
 
 use super::Service;
 use crate::{
-    ContainerName, Error, container, disk,
+    ContainerName, Error,
+    build::{self, BuildCache},
+    container, disk,
     error::io_error,
     image::Digest,
     network::Reservations,
@@ -46,12 +48,22 @@ impl fmt::Display for Garbage {
 }
 
 impl Service {
-    /// Removes what nothing refers to and says what that was; with `dry_run`, says it only.
+    /// Removes what nothing refers to and says what that was; with `dry_run`, says it only. What builds remember goes when no
+    /// build has needed it for 30 days.
     pub fn gc(&self, dry_run: bool) -> Result<Vec<Garbage>, Error> {
-        let mut garbage = Vec::new();
+        self.gc_but_for(build::UNUSED_FOR, dry_run)
+    }
+
+    /// As [`Service::gc`]; builds start from nothing afterwards, however short ago what they remember was of use.
+    pub fn gc_with_build_cache(&self, dry_run: bool) -> Result<Vec<Garbage>, Error> {
+        self.gc_but_for(Duration::ZERO, dry_run)
+    }
+
+    fn gc_but_for(&self, unused_steps: Duration, dry_run: bool) -> Result<Vec<Garbage>, Error> {
+        let mut garbage = build::sweep(&self.paths, dry_run)?;
         self.collect_containers(dry_run, &mut garbage)?;
         self.collect_cgroups(dry_run, &mut garbage)?;
-        self.collect_layers(dry_run, &mut garbage)?;
+        self.collect_layers(dry_run, unused_steps, &mut garbage)?;
         self.collect_temporary_files(dry_run, &mut garbage)?;
         Ok(garbage)
     }
@@ -145,7 +157,7 @@ impl Service {
     }
 
     /// Layers that no image and no container has, and mounts of layers that no container has.
-    fn collect_layers(&self, dry_run: bool, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
+    fn collect_layers(&self, dry_run: bool, unused_steps: Duration, garbage: &mut Vec<Garbage>) -> Result<(), Error> {
         let path = self.paths.layers();
         let directory = match fs::File::open(&path) {
             Ok(directory) => directory,
@@ -159,7 +171,9 @@ impl Service {
             Err(errno) => return Err(io_error("lock", &path)(errno.into())),
         }
         let of_containers: HashSet<Digest> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
-        let (used, store) = (self.referenced_layers()?, self.store());
+        let cache = BuildCache::new(&self.paths);
+        garbage.extend(cache.forget(unused_steps, dry_run)?);
+        let (used, store) = (self.referenced_layers(unused_steps)?, self.store());
         for mount_point in entries(&self.paths.layer_mounts())? {
             let hex = mount_point.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let Ok(digest) = format!("sha256:{hex}").parse() else { continue };
@@ -191,6 +205,7 @@ impl Service {
             self.paths.user_images(),
             self.paths.layers(),
             self.paths.sessions(),
+            self.paths.build_cache(),
         ];
         directories.extend(entries(&self.paths.containers())?);
         for path in directories.iter().map(|directory| entries(directory)).collect::<Result<Vec<_>, _>>()?.concat() {

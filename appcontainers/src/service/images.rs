@@ -1,10 +1,11 @@
 //! Images and bases in the store.
 
-use std::{collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use super::{ImageSource, Service};
 use crate::{
     Error, ImageName, Progress,
+    build::BuildCache,
     image::{
         Aimg, Digest, ImageSummary, Kind, Manifest,
         base::{self, Recipe},
@@ -65,7 +66,7 @@ impl Service {
     }
 
     /// An image by name, or a base.
-    pub(super) fn find_image(&self, name: &ImageName) -> Result<Manifest, Error> {
+    pub(crate) fn find_image(&self, name: &ImageName) -> Result<Manifest, Error> {
         let store = self.store();
         let found = match store.find(Kind::Image, name)? {
             Some(manifest) => Some(manifest),
@@ -94,9 +95,10 @@ impl Service {
         self.remove(Kind::Image, name, found.digest()?)
     }
 
-    /// The layers that images, bases and containers have.
-    pub(super) fn referenced_layers(&self) -> Result<HashSet<Digest>, Error> {
+    /// The layers that images, bases and containers have, and those of build steps that were of use within `unused_steps`.
+    pub(super) fn referenced_layers(&self, unused_steps: Duration) -> Result<HashSet<Digest>, Error> {
         let mut layers: HashSet<Digest> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
+        layers.extend(BuildCache::new(&self.paths).layers(unused_steps)?);
         let store = self.store();
         for kind in [Kind::Base, Kind::Image] {
             for name in store.names(kind)? {

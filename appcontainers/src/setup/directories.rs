@@ -31,6 +31,7 @@ pub(crate) fn layout(paths: &Paths) -> Vec<(PathBuf, u32)> {
         (paths.volumes(), 0o711),
         (paths.secrets(), 0o700),
         (paths.events(), 0o700),
+        (paths.build_cache(), 0o700),
     ]
 }
 

@@ -184,7 +184,7 @@ fn load_profile() -> Result<Option<Change>, SetupError> {
 /// [`set_up`], if something that each start needs is missing: what a command calls that can't know
 /// whether this host was ever set up, or was booted since. Looks for some 60 µs where nothing is missing.
 pub fn ensure(paths: &Paths) -> Result<Vec<Change>, SetupError> {
-    let is_up = paths.resources().exists() && paths.events().exists() && HostNetwork::find(paths)?.is_some();
+    let is_up = paths.resources().exists() && paths.build_cache().exists() && HostNetwork::find(paths)?.is_some();
     if is_up { Ok(Vec::new()) } else { set_up(paths, &SetupOptions::default()) }
 }
 

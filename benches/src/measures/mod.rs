@@ -1,5 +1,6 @@
 //! The comparisons, one file a subject. Each adds its rows.
 
+mod build;
 mod gateway;
 mod images;
 mod memory;
@@ -19,11 +20,12 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 11] = [
+pub(crate) const ALL: &[(&str, Measure)] = &[
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
     ("snapshot", snapshot::measure),
+    ("build", build::measure),
     ("squashfs", squashfs::measure),
     ("provision", provision::measure),
     ("memory", memory::measure),

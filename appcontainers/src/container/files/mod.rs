@@ -38,6 +38,14 @@ impl Container {
         self.operate_locked(lock, Operation { argv, stdin: Some(tar), ..Operation::default() })?.check(self)
     }
 
+    /// Unpacks a plain tar that a build makes below the directory `into`, which is made if it is missing; all of it becomes
+    /// `owner`'s.
+    pub(crate) fn unpack_copied(&self, tar: File, into: &str, owner: &str) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let argv = ["untar", "--into", into, "--owner", owner].map(str::to_owned).into();
+        self.operate_locked(&lock, Operation { argv, stdin: Some(tar), ..Operation::default() })?.check(self)
+    }
+
     /// Unpacks a tar that this library made, from `/` on, in the container's writable layer or in its next one.
     pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: &[u8], on_next_layer: bool) -> Result<(), Error> {
         let failed = || io_error("write a temporary file in", std::env::temp_dir());

@@ -76,6 +76,14 @@ impl<'fd> Walk<'fd> {
         Ok(Some(found))
     }
 
+    /// Leaves out what is below a directory that was found just now.
+    pub(crate) fn skip_below(&mut self, path: &[u8]) {
+        let is_below = |pending: &Vec<u8>| pending.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"));
+        while self.pending.last().is_some_and(is_below) {
+            self.pending.pop();
+        }
+    }
+
     /// Opens a file that was found for reading, and makes sure that it is still the same.
     pub(crate) fn open_file(&self, found: &Found) -> Result<OwnedFd, PackError> {
         // NONBLOCK: someone may have put a pipe in its place.

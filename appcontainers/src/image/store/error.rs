@@ -80,14 +80,6 @@ pub enum StoreError {
         /// The layer.
         digest: Digest,
     },
-    /// A stored layer is not what its name says.
-    #[error("layer {digest} in the store is corrupt; remove {} and load its image again", path.display())]
-    LayerCorrupt {
-        /// The layer.
-        digest: Digest,
-        /// Its file.
-        path: PathBuf,
-    },
     /// What shall become a layer is no squashfs.
     #[error("this can't become a layer")]
     NotALayer(#[source] InvalidSuperblock),

@@ -129,14 +129,26 @@ impl Store {
 
     fn enter(&self, new: NewFile, layer: &Layer) -> Result<(), StoreError> {
         let path = self.layer_path(&layer.digest);
-        match new.link(&path) {
-            // Someone was faster, or it is there since long: a name says what is in it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.has_layer(layer) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(StoreError::LayerCorrupt { digest: layer.digest, path })
+        if path.exists() {
+            // A name says what is in it, unless the file was damaged: then the right one takes its place.
+            if self.is_whole(layer) {
+                return Ok(());
             }
+            tracing::warn!("{} is damaged: it is replaced", path.display());
+            return new.replace(&path).map_err(|source| self.cannot_write(source));
+        }
+        match new.link(&path) {
+            // Someone was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result.map_err(|source| self.cannot_write(source)),
         }
+    }
+
+    /// Whether a layer is there, and every byte of it is right: reads it.
+    pub(crate) fn is_whole(&self, layer: &Layer) -> bool {
+        let mut hasher = Hasher::default();
+        let read = self.open_layer(&layer.digest).and_then(|mut file| io::copy(&mut file, &mut hasher));
+        read.is_ok() && hasher.finish() == layer.digest
     }
 
     pub(super) fn failed(&self, error: CopyError) -> StoreError {

@@ -106,6 +106,21 @@ impl Store {
         }
     }
 
+    /// Gives an image its name, whatever had it before. All layers must be there.
+    pub(crate) fn replace(&self, kind: Kind, manifest: &Manifest) -> Result<(), StoreError> {
+        let manifest = manifest.in_store();
+        let json =
+            manifest.to_json().map_err(|source| StoreError::NewManifest { name: manifest.name.clone(), source })?;
+        self.check_layers(&manifest)?;
+        let (path, directory) = (self.manifest_path(kind, &manifest.name), self.directory(kind));
+        let written = fs::create_dir_all(&directory).and_then(|()| {
+            let new = NewFile::create(&directory, 0o600)?;
+            new.file().write_all(&json)?;
+            new.replace(&path)
+        });
+        written.map_err(|source| StoreError::Io { doing: "write", path, source })
+    }
+
     /// Checks that every layer of an image is there and as long as it should be.
     pub fn check_layers(&self, manifest: &Manifest) -> Result<(), StoreError> {
         match manifest.layers.iter().find(|layer| !self.has_layer(layer)) {

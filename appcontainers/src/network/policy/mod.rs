@@ -29,7 +29,7 @@ pub(super) use hosts::refresh_all as refresh_all_hosts;
 pub(crate) use hosts::{compose as compose_hosts, rebase as rebase_hosts};
 pub(crate) use look::{all_counted_rules, all_rules, counted_rules_of};
 pub use rule::{
-    Allow, Client, Egress, InvalidPort, InvalidRange, Link, MOST_PUBLISHED_PORTS, Peer, Port, PortRange, Protocol,
-    Publication,
+    Allow, Client, Egress, InvalidEgress, InvalidPort, InvalidPublication, InvalidRange, Link, MOST_PUBLISHED_PORTS,
+    Peer, Port, PortRange, Protocol, Publication,
 };
 pub use view::{CountedRule, Rule, RuleKind};

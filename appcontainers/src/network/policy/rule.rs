@@ -237,6 +237,43 @@ impl FromStr for PortRange {
     }
 }
 
+/// Not what can be published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPublication {
+    /// One side is missing, or there is too much.
+    #[error(
+        "{text:?} publishes nothing: write [ADDRESS:]HOST_PORT:PORT, as 8080:80, 53/udp:53 or [2001:db8::1]:443:443"
+    )]
+    Form {
+        /// What was written.
+        text: String,
+    },
+    /// A side of it.
+    #[error(transparent)]
+    Range(#[from] InvalidRange),
+}
+
+impl FromStr for Publication {
+    type Err = InvalidPublication;
+    /// `[ADDRESS:]HOST_PORT[-LAST][/udp]:PORT[-LAST]`.
+    fn from_str(text: &str) -> Result<Self, InvalidPublication> {
+        let form = || InvalidPublication::Form { text: shorten(text) };
+        let (host, inside) = text.rsplit_once(':').ok_or_else(form)?;
+        let (address, host) = match host.rsplit_once(':') {
+            Some((address, host)) => {
+                let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+                (Some(address.parse().map_err(|_| form())?), host)
+            }
+            None => (None, host),
+        };
+        if inside.contains('/') {
+            return Err(form());
+        }
+        Ok(Self::new(address, host.parse()?, inside.parse()?)?)
+    }
+}
+
 impl Publication {
     /// Host's ports for a container's: as many on both sides, or the first of the container's alone.
     pub fn new(address: Option<IpAddr>, host: PortRange, inside: PortRange) -> Result<Self, InvalidRange> {
@@ -306,6 +343,26 @@ impl Egress {
     }
 }
 
+/// Not where a container may connect to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no network: use all, none, or networks as 192.0.2.0/24,2001:db8::/32")]
+pub struct InvalidEgress {
+    text: String,
+}
+
+impl FromStr for Egress {
+    type Err = InvalidEgress;
+    /// `all`, `none`, or networks with commas between them.
+    fn from_str(text: &str) -> Result<Self, InvalidEgress> {
+        let network = |text: &str| text.trim().parse().map_err(|_| InvalidEgress { text: shorten(text) });
+        match text {
+            "all" => Ok(Egress::All),
+            "none" => Ok(Egress::None),
+            networks => networks.split(',').map(network).collect::<Result<_, _>>().map(Egress::Only),
+        }
+    }
+}
+
 impl fmt::Display for Egress {
     /// As it is typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -347,6 +404,22 @@ mod tests {
             assert_eq!(overlap(&row, apart), None);
         }
         assert_eq!(overlap(&at("80", Some("192.0.2.1")), at("80", Some("192.0.2.2"))), None);
+    }
+
+    #[test]
+    fn a_publication_is_written_with_colons() {
+        let parse = |text: &str| text.parse::<Publication>();
+        assert_eq!(
+            parse("8080:80").unwrap(),
+            Publication::new(None, "8080".parse().unwrap(), "80".parse().unwrap()).unwrap()
+        );
+        assert_eq!(parse("53/udp:53").unwrap().protocol, Protocol::Udp);
+        assert_eq!(parse("8000-8010:9000").unwrap().count.get(), 11);
+        assert_eq!(parse("[2001:db8::1]:443:8443").unwrap().address, Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(parse("192.0.2.1:443:443").unwrap().address, Some("192.0.2.1".parse().unwrap()));
+        for bad in ["80", "", ":", "80:", ":80", "a:80:80", "80:80/udp", "80:80:80:80"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
