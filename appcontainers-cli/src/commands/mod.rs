@@ -19,6 +19,7 @@ mod gc;
 mod image;
 mod inspect;
 mod kill;
+mod limit_args;
 mod link;
 mod links;
 mod load_archive;
@@ -28,6 +29,7 @@ mod ls;
 mod man;
 mod network;
 mod outcomes;
+mod pause;
 mod provision;
 mod ps;
 mod publish;
@@ -50,6 +52,7 @@ mod stop;
 mod tail;
 mod top;
 mod unlink;
+mod unpause;
 mod unpublish;
 mod values;
 mod wait;
@@ -90,6 +93,8 @@ pub(crate) enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Reboot(reboot::Args),
+    Pause(pause::Args),
+    Unpause(unpause::Args),
     WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
@@ -170,6 +175,8 @@ impl Command {
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
             Command::Reboot(args) => args.execute(context),
+            Command::Pause(args) => args.execute(context),
+            Command::Unpause(args) => args.execute(context),
             Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, monitor, recover, rename};
+use super::{Container, limits, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, Paths,
     error::io_error,
@@ -36,6 +36,7 @@ pub(crate) struct NewContainer<'a> {
 
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    limits::check(paths, new.name, &new.settings.limits)?;
     let (lock, reservation, settings) = reserve(paths, new)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.
     gateway::forget(paths, lock.name());

@@ -11,9 +11,11 @@ mod exec;
 mod files;
 mod length;
 mod lifecycle;
+mod limits;
 mod logs;
 mod monitor;
 mod network;
+mod pause;
 mod port;
 mod processes;
 mod reboot;
@@ -31,6 +33,7 @@ pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRu
 pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
+pub use limits::LimitDetails;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use network::{InvalidSource, Linked, Source};
 pub use port::{HttpPath, InvalidHttpPath, PortFailure};
@@ -148,5 +151,5 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     }
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
-    Ok(())
+    limits::complete(paths, lock)
 }
