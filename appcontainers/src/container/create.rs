@@ -36,7 +36,7 @@ pub(crate) struct NewContainer<'a> {
 
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
-    limits::check(paths, new.name, &new.settings.limits)?;
+    limits::check(paths, &new.settings.limits)?;
     let (lock, reservation, settings) = reserve(paths, new)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.
     gateway::forget(paths, lock.name());

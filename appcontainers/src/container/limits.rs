@@ -176,9 +176,6 @@ impl Note {
 }
 
 /// Whether limits can be kept on this host, before a container is made with them.
-pub(super) fn check(paths: &Paths, name: Option<&ContainerName>, wanted: &Limits) -> Result<(), Error> {
-    limits::check(paths, wanted).map_err(|source| match name {
-        Some(name) => Error::Limit { name: name.clone(), source },
-        None => Error::NewLimit { source },
-    })
+pub(super) fn check(paths: &Paths, wanted: &Limits) -> Result<(), Error> {
+    limits::check(paths, wanted).map_err(|source| Error::NewLimit { source })
 }

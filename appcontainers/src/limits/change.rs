@@ -99,7 +99,7 @@ pub enum BadLimit {
     #[error("{0:?} is no limit; use KEY=VALUE, as memory=512M (KEY= takes it away), with one of {all}", all = all_keys())]
     Form(String),
     /// A key that nothing is known of.
-    #[error("there is no limit {key:?}{}; there are {all}", did_you_mean(*nearest), all = all_keys())]
+    #[error("there is no limit {key:?}{}; those that there are: {all}", did_you_mean(*nearest), all = all_keys())]
     Key {
         /// What was said.
         key: String,
@@ -151,7 +151,7 @@ fn all_keys() -> String {
 }
 
 fn did_you_mean(key: Option<Key>) -> String {
-    key.map(|key| format!(", do you mean {key}?")).unwrap_or_default()
+    key.map(|key| format!(" (do you mean {key}?)")).unwrap_or_default()
 }
 
 /// The key that is most like `text`, if one is.
@@ -318,7 +318,7 @@ mod tests {
             ("mem=1G", "do you mean memory?"),
             ("cpu=1", "do you mean cpus?"),
             ("IO.read=1M", "do you mean io.read?"),
-            ("colour=red", "there are memory, cpus, cpuset, pids, io.read, io.write, net.egress, net.ingress, nofile"),
+            ("colour=red", "there are: memory, cpus, cpuset, pids, io.read, io.write, net.egress, net.ingress, nofile"),
             ("=1", "there is no limit"),
         ] {
             let error = text.parse::<LimitChange>().expect_err(text).to_string();

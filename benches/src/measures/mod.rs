@@ -8,6 +8,7 @@ mod output;
 mod provision;
 mod rules;
 mod scale;
+mod set;
 mod size;
 mod squashfs;
 mod start;
@@ -18,7 +19,7 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 10] = [
+pub(crate) const ALL: [(&str, Measure); 11] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
@@ -29,6 +30,7 @@ pub(crate) const ALL: [(&str, Measure); 10] = [
     ("gateway", gateway::measure),
     ("network", network::measure),
     ("rules", rules::measure),
+    ("set", set::measure),
 ];
 
 /// Those that are measured only when they are named: they fill the machine.
