@@ -49,7 +49,8 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let log = LogWriter::open(&paths.container_log(name))?;
     let processes = ProcessJournal::open(&paths.container(name))?;
     // What the dead monitor froze for a client of its own would stand still for ever.
-    runtime::set_frozen(&record, false).context("cannot thaw the container")?;
+    // What somebody has paused stays so.
+    runtime::set_frozen(&record, record.paused).context("cannot thaw the container")?;
     let directory = paths.container_run(name);
     let owner = reservation.id_range.map_or(0, |range| range.base());
     let mut agent = AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?;

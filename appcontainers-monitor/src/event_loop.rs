@@ -12,8 +12,10 @@ use std::{
 use anyhow::bail;
 use appcontainers::{
     ContainerName, Paths,
+    limits::Limits,
     network::HeldPorts,
-    runtime::{StartRecord, oom_kills, set_frozen},
+    record::ContainerRecord,
+    runtime::{StartRecord, free_agent, set_frozen},
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -21,6 +23,7 @@ use crate::{
     agent::Inbox,
     client_link::ClientLink,
     monitor::{Action, Monitor},
+    oom::OomWatch,
     publisher::Publisher,
     system_init::{NO_INIT, SystemInit},
 };
@@ -41,8 +44,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) init: OwnedFd,
     pub(crate) start: StartRecord,
     pub(crate) system: Option<SystemInit>,
-    /// How many of the container's processes were ended for want of memory, as far as that was told.
-    pub(crate) oom_kills: u64,
+    pub(crate) oom: OomWatch,
     pub(crate) paths: &'a Paths,
     pub(crate) name: &'a ContainerName,
     pub(crate) ports: HeldPorts,
@@ -57,6 +59,7 @@ struct Ready {
     subscriptions: bool,
     requests: bool,
     agent_ended: bool,
+    out_of_memory: bool,
     clients: Vec<bool>,
 }
 
@@ -90,7 +93,7 @@ impl EventLoop<'_> {
             for action in actions.drain(..) {
                 self.act(action);
             }
-            self.tell_of_memory(ready.init);
+            self.oom.look(self.monitor, &self.start, ready.init, ready.out_of_memory);
             self.monitor.announce();
             self.monitor.answer_request(ready.requests);
             self.monitor.take_subscriptions(ready.subscriptions);
@@ -107,23 +110,14 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Looks whether there was no memory for a process that has ended, or for one that it has waited for.
-    fn tell_of_memory(&mut self, init_ended: bool) {
-        if !self.monitor.take_end() && !init_ended {
-            return;
-        }
-        let kills = oom_kills(&self.start);
-        if kills > self.oom_kills {
-            self.monitor.announcer.out_of_memory(kills - self.oom_kills);
-        }
-        self.oom_kills = self.oom_kills.max(kills);
-    }
-
     /// Does what a container with an init of its own wants.
     fn look_after_system(&mut self, agent_ended: bool) -> anyhow::Result<()> {
         let Some(system) = &mut self.system else { return Ok(()) };
         if system.meet(self.monitor.agent.agent(), &mut self.start)? {
             self.start.store(self.paths, self.name)?;
+            if let Err(error) = free_agent(&self.start, limits(self.paths, self.name).nofile) {
+                tracing::warn!(%error, "the agent has the container's limit of open files");
+            }
         }
         if agent_ended {
             system.agent_ended();
@@ -159,9 +153,10 @@ impl EventLoop<'_> {
         let without_agent = self.system.as_ref().and_then(SystemInit::deadline);
         let until =
             [self.monitor.deadline(), self.monitor.agent.deadline(now), hello_until, self.accept_after, without_agent];
+        let until = until.into_iter().chain([self.oom.deadline()]);
         let publisher = self.monitor.announcer.publisher.as_ref();
         let published = publisher.and_then(|publisher| publisher.raw_fds().ok());
-        let timeout = match until.into_iter().flatten().min() {
+        let timeout = match until.flatten().min() {
             _ if publisher.is_some_and(Publisher::may_have_requests) => 0,
             // Rounded up: a wait that ends a little early would spin.
             Some(until) => until.saturating_duration_since(now).as_millis() as i64 + 1,
@@ -187,6 +182,8 @@ impl EventLoop<'_> {
         items.extend(clients);
         let clients_end = items.len();
         items.extend(agent_process.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
+        let agent_end = items.len();
+        items.extend(self.oom.raw_fd().map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         match zmq::poll(&mut items, timeout) {
             Ok(_) | Err(zmq::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -199,7 +196,8 @@ impl EventLoop<'_> {
             subscriptions: items[4..first_client].first().is_some_and(is_ready),
             requests: items[4..first_client].last().is_some_and(is_ready),
             clients: items[first_client..clients_end].iter().map(is_ready).collect(),
-            agent_ended: items[clients_end..].iter().any(is_ready),
+            agent_ended: items[clients_end..agent_end].iter().any(is_ready),
+            out_of_memory: items[agent_end..].iter().any(is_ready),
         })
     }
 
@@ -219,6 +217,25 @@ impl EventLoop<'_> {
         }
     }
 
+    /// Has the container stand still, or go on. That it is paused is recorded before it is, and until it is no more, for whoever
+    /// adopts it.
+    fn pause(&mut self, paused: bool) -> anyhow::Result<()> {
+        if self.start.paused == paused {
+            return Ok(());
+        }
+        self.start.paused = paused;
+        self.start.store(self.paths, self.name)?;
+        if (paused || !self.monitor.is_held_frozen())
+            && let Err(error) = set_frozen(&self.start, paused)
+        {
+            self.start.paused = !paused;
+            let _ = set_frozen(&self.start, !paused);
+            self.start.store(self.paths, self.name)?;
+            return Err(error.into());
+        }
+        self.monitor.set_paused(paused)
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Freeze => match set_frozen(&self.start, true) {
@@ -229,6 +246,23 @@ impl EventLoop<'_> {
                 if let Err(error) = set_frozen(&self.start, false) {
                     tracing::error!(%error, "cannot thaw the container");
                 }
+                self.monitor.set_frozen(false);
+            }
+            Action::Pause(client) => {
+                let paused = self.pause(true);
+                self.monitor
+                    .tell_result(client, paused.map_err(|error| format!("cannot pause the container: {error:#}")));
+            }
+            Action::Unpause(client) => {
+                let moving = self.pause(false).map_err(|error| format!("cannot have the container go on: {error:#}"));
+                match client {
+                    Some(client) => self.monitor.tell_result(client, moving),
+                    None => drop(moving.inspect_err(|error| tracing::error!("{error}"))),
+                }
+            }
+            Action::ReadLimits(client) => {
+                self.monitor.set_nofile(limits(self.paths, self.name).nofile);
+                self.monitor.tell_result(client, Ok(()));
             }
             Action::HoldPorts => {
                 let held = self.ports.follow(self.paths, self.name);
@@ -247,4 +281,11 @@ impl EventLoop<'_> {
             }
         }
     }
+}
+
+/// What the container's configuration limits it to now.
+pub(crate) fn limits(paths: &Paths, name: &ContainerName) -> Limits {
+    let record =
+        ContainerRecord::load(paths, name).inspect_err(|error| tracing::warn!(%error, "its limits can't be read"));
+    record.ok().flatten().map(|record| record.settings.limits).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ mod arguments;
 mod client_link;
 mod event_loop;
 pub mod monitor;
+mod oom;
 mod publisher;
 mod reap;
 mod request;

@@ -23,8 +23,9 @@ use rustix::{
 use crate::{
     agent::{AgentLink, Inbox},
     client_link::ClientLink,
-    event_loop::EventLoop,
+    event_loop::{EventLoop, limits},
     monitor::{Announcer, Beginning, Monitor},
+    oom::OomWatch,
     publisher::Publisher,
     system_init::SystemInit,
 };
@@ -86,13 +87,20 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     let mut monitor =
         Monitor::new(running.agent, running.log, running.processes, announcer, init_pid, running.beginning);
     monitor.add_client(first);
+    monitor.set_nofile(limits(&running.paths, &running.name).nofile);
+    if running.start.record.paused {
+        monitor.adopt_paused();
+    }
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
         monitor: &mut monitor,
         inbox: Inbox::default(),
         listener: running.listener,
         init,
-        oom_kills: if is_adopted { runtime::oom_kills(&running.start.record) } else { 0 },
+        oom: OomWatch::new(
+            &running.start.record,
+            if is_adopted { runtime::oom_kills(&running.start.record) } else { 0 },
+        ),
         start: running.start.record,
         system: running.system,
         paths: &running.paths,

@@ -92,6 +92,11 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         }
     }
     if mode == StartMode::Full {
+        // Those that LXC could not set; also before the agent is greeted.
+        if let Err(error) = runtime::complete_limits(&paths, &start.record, &container.settings.limits) {
+            let _ = rustix::process::pidfd_send_signal(&start.init, rustix::process::Signal::KILL);
+            return Err(error).context("cannot limit the container");
+        }
         policy::admit_loopback(&paths, name)?;
     }
     if let Some(interface) = &start.record.host_interface {

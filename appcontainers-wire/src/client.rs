@@ -80,6 +80,12 @@ pub enum FromClient {
     },
     /// Hold the ports of the host that the container publishes now, and no others; the answer is `Done`.
     HoldPorts,
+    /// The container's limits have changed: commands are started with those of its configuration now; the answer is `Done`.
+    LimitsChanged,
+    /// Have all processes stand still until `Unpause` or `Stop`; the answer is `Done`.
+    Pause,
+    /// Have a paused container go on; the answer is `Done`.
+    Unpause,
     /// Freeze all processes until this connection ends or sends `Thaw`.
     Freeze,
     /// End this connection's freeze.
@@ -136,7 +142,7 @@ pub enum ToClient {
         /// How many of them the command has taken.
         taken_bytes: u64,
     },
-    /// The answer to `SignalProcess` and `HoldPorts`.
+    /// The answer to `SignalProcess`, `HoldPorts`, `LimitsChanged`, `Pause` and `Unpause`.
     Done,
     /// The log goes up to here.
     Logged {

@@ -43,6 +43,28 @@ pub enum Error {
         /// The container.
         name: ContainerName,
     },
+    /// A container that is to do something is paused.
+    #[error("container {name} is paused: nothing in it goes on; first have it go on: appc unpause {name}")]
+    Paused {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A container's limit can't be set.
+    #[error("container {name} keeps its limits")]
+    Limit {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::runtime::LimitError,
+    },
+    /// A new container can't have a limit.
+    #[error("no container is made")]
+    NewLimit {
+        /// Why.
+        #[source]
+        source: crate::runtime::LimitError,
+    },
     /// A container has no such process.
     #[error("container {name} has no process {process}; `appc -c {name} ps -a` lists them")]
     NoProcess {

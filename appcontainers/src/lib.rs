@@ -23,6 +23,7 @@ mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+pub mod limits;
 mod name;
 pub mod network;
 pub mod output;

@@ -24,6 +24,8 @@ pub const IP: Program = Program { name: "ip", package: "iproute2" };
 pub const CONNTRACK: Program = Program { name: "conntrack", package: "conntrack" };
 /// Enters a container's network.
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
+/// Limits what goes through interfaces.
+pub const TC: Program = Program { name: "tc", package: "iproute2" };
 /// Loads the firewall.
 pub const NFT: Program = Program { name: "nft", package: "nftables" };
 

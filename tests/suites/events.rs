@@ -229,8 +229,12 @@ fn that_there_was_no_memory_left_is_told() {
         assert_eq!(host.in_container("web", ["tail", "/dev/zero"]).code, 128 + 9);
         assert_eq!(host.in_container("web", ["sh", "-c", "tail /dev/zero; true"]).code, 0);
         host.in_container("web", ["false"]).fails(1);
-        let told: Vec<_> = events(host, &[]).into_iter().filter(|event| event["kind"] == "oom").collect();
-        assert_eq!(told.iter().map(|event| &event["details"]).collect::<Vec<_>>(), [&json!({"kills": 1}); 2]);
+        let told = eventually("both are told", || {
+            let told = events(host, &[]).into_iter().filter(|event| event["kind"] == "oom").collect::<Vec<_>>();
+            (told.len() == 2).then_some(told)
+        });
+        assert_eq!(told.iter().map(|event| &event["details"]["kills"]).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(told.iter().map(|event| &event["details"]["command"]).collect::<Vec<_>>(), ["tail", "tail"]);
         assert_eq!(told[0]["container"], "web");
     });
 }

@@ -58,7 +58,11 @@ fn text(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use appcontainers::{Error, Init, OverlayKind, Status, container::NetworkRules, image::ImageConfig};
+    use appcontainers::{
+        Error, Init, OverlayKind, Status,
+        container::{LimitDetails, NetworkRules},
+        image::ImageConfig,
+    };
 
     use super::*;
 
@@ -82,6 +86,7 @@ mod tests {
             config: ImageConfig::default(),
             layers: Vec::new(),
             network: NetworkRules::default(),
+            limits: LimitDetails::default(),
         };
         let unreadable = Row::from(ListedContainer {
             name: "api".parse().unwrap(),

@@ -23,6 +23,7 @@ mod gc;
 mod image;
 mod inspect;
 mod kill;
+mod limit_args;
 mod link;
 mod links;
 mod load_archive;
@@ -32,6 +33,7 @@ mod ls;
 mod man;
 mod network;
 mod outcomes;
+mod pause;
 mod provision;
 mod ps;
 mod publish;
@@ -57,6 +59,7 @@ mod stop;
 mod tail;
 mod top;
 mod unlink;
+mod unpause;
 mod unpublish;
 mod up;
 mod values;
@@ -98,6 +101,8 @@ pub(crate) enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Reboot(reboot::Args),
+    Pause(pause::Args),
+    Unpause(unpause::Args),
     WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
@@ -185,6 +190,8 @@ impl Command {
             Command::Stop(args) => args.execute(context),
             Command::Restart(args) => args.execute(context),
             Command::Reboot(args) => args.execute(context),
+            Command::Pause(args) => args.execute(context),
+            Command::Unpause(args) => args.execute(context),
             Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),

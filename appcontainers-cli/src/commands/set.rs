@@ -2,28 +2,42 @@
 
 use std::net::Ipv4Addr;
 
-use appcontainers::{ContainerName, network::policy::Egress};
+use appcontainers::{ContainerName, limits::LimitChange, network::policy::Egress};
+use clap::error::ErrorKind;
 
-use super::values;
+use super::{command_args::usage, values};
 use crate::context::Context;
 
 /// Change a container, also while it runs
+///
+/// Limits are words KEY=VALUE; KEY= or KEY=none takes one away. Sizes are bytes, or have K, M, G or T (1024 each) behind them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Limits:
+  memory       memory and swap together, as 512M
+  cpus         time on processors, in processors, as 1.5
+  cpuset       on which processors, as 0 or 0-1,3
+  pids         processes and threads [without: 4096]
+  io.read      bytes a second from the disk that holds the state, as 10M
+  io.write     likewise, to it
+  net.egress   bytes a second that it sends, as 1M
+  net.ingress  bytes a second that it receives
+  nofile       open files of each process [without: 1024, and 524288 for those who ask]
+
+All of them hold at once for all processes of a container that runs, or none does: one that makes no sense
+on this host, or is below what the container uses now, is an error.
+
 Examples:
+  appc set web memory=512M cpus=1.5          at most so much, from now on
+  appc set web io.write=10M net.egress=1M
+  appc set web memory= cpus=none             as much as there is
   appc set web --ip 10.213.0.99              links and rules follow
   appc set web --egress none                 it reaches nothing outside
   appc set web --egress 192.0.2.0/24,2001:db8::/32")]
 pub(crate) struct Args {
-    /// The container [default: -c, APPC_CONTAINER, this session's current one]
-    name: Option<ContainerName>,
-    #[command(flatten)]
-    what: What,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
-struct What {
+    /// The container [default: -c, APPC_CONTAINER, this session's current one], and limits
+    #[arg(value_name = "NAME|KEY=VALUE")]
+    words: Vec<Word>,
     /// Give it this address of the containers' network
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
@@ -32,13 +46,50 @@ struct What {
     egress: Option<Egress>,
 }
 
+/// A container, or what is to be changed of it.
+#[derive(Debug, Clone)]
+enum Word {
+    Name(ContainerName),
+    Limit(LimitChange),
+}
+
+impl std::str::FromStr for Word {
+    type Err = String;
+
+    /// No container's name has an equals sign in it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains('=') {
+            true => text.parse().map(Word::Limit).map_err(|error: appcontainers::limits::BadLimit| error.to_string()),
+            false => text.parse().map(Word::Name).map_err(|error: appcontainers::InvalidName| error.to_string()),
+        }
+    }
+}
+
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let container = context.container(self.name.as_ref())?;
-        if let Some(ip) = self.what.ip {
+        let (mut names, mut limits) = (Vec::new(), Vec::new());
+        for word in self.words {
+            match word {
+                Word::Name(name) => names.push(name),
+                Word::Limit(limit) => limits.push(limit),
+            }
+        }
+        if names.len() > 1 {
+            let message = format!("one container at a time, not {} and {}", names[0], names[1]);
+            usage("set", ErrorKind::TooManyValues, &message);
+        }
+        if limits.is_empty() && self.ip.is_none() && self.egress.is_none() {
+            usage("set", ErrorKind::MissingRequiredArgument, "nothing to change; say what, as memory=512M");
+        }
+        let container = context.container(names.first())?;
+        // First, as it is what may be refused.
+        if !limits.is_empty() {
+            container.set_limits(&limits)?;
+        }
+        if let Some(ip) = self.ip {
             container.set_ip(ip)?;
         }
-        if let Some(egress) = self.what.egress {
+        if let Some(egress) = self.egress {
             container.set_egress(egress)?;
         }
         Ok(())

@@ -2,13 +2,18 @@
 
 use appcontainers::Settings;
 
+use super::limit_args::LimitArgs;
+
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct SettingsArgs {}
+pub(super) struct SettingsArgs {
+    #[command(flatten)]
+    limits: LimitArgs,
+}
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self {} = self;
-        Ok(Settings {})
+        let Self { limits } = self;
+        Ok(Settings { limits: limits.into_limits() })
     }
 }

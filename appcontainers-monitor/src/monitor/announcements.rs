@@ -3,7 +3,7 @@
 
 use appcontainers::{
     ContainerName, Paths, ProcessName,
-    event::{self, Event, NewEvent},
+    event::{self, Event, EventError, NewEvent},
     process::Role,
 };
 use appcontainers_wire::{ExitStatus, ProcessId};
@@ -67,14 +67,25 @@ impl Announcer {
         self.tell("fail", ("error", why.into()));
     }
 
-    /// Tells that the kernel has ended so many processes because there was no memory left for them.
-    pub(crate) fn out_of_memory(&mut self, kills: u64) {
-        self.tell("oom", ("kills", kills.into()));
+    /// Tells that the kernel has ended processes because there was no memory left for them: `process` if it is one of ours.
+    pub(crate) fn out_of_memory(
+        &mut self,
+        process: Option<(ProcessId, Option<ProcessName>)>,
+        details: Map<String, Value>,
+    ) {
+        let (process, name) = process.map_or((None, None), |(process, name)| (Some(process), name));
+        let name = name.as_ref().map(ProcessName::as_str);
+        let event = NewEvent::new(&self.container, "oom");
+        self.append(event::append(&self.paths, &NewEvent { process, name, details, ..event }));
     }
 
     fn tell(&mut self, kind: &'static str, (name, detail): (&str, Value)) {
         let details = Map::from_iter([(name.to_owned(), detail)]);
-        match event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, kind) }) {
+        self.append(event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, kind) }));
+    }
+
+    fn append(&mut self, appended: Result<Event, EventError>) {
+        match appended {
             Ok(event) => self.publish_event(&event),
             Err(error) => tracing::warn!("an event was not written: {:#}", anyhow::Error::new(error)),
         }

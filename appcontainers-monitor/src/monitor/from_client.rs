@@ -88,9 +88,15 @@ impl Monitor {
             (FromClient::Keep { startup }, _) => self.keep(id, startup, actions)?,
             (FromClient::Stop { grace_ms }, _) => {
                 // What is frozen can't end.
-                actions.push(Action::Thaw);
+                actions.extend([Action::Unpause(None), Action::Thaw]);
                 self.stop(Duration::from_millis(grace_ms))?;
             }
+            (FromClient::Pause, _) if matches!(self.phase, Phase::Stopping(_)) => {
+                self.tell(Some(id), &ToClient::Stopping)
+            }
+            (FromClient::Pause, _) => actions.push(Action::Pause(id)),
+            (FromClient::Unpause, _) => actions.push(Action::Unpause(Some(id))),
+            (FromClient::LimitsChanged, _) => actions.push(Action::ReadLimits(id)),
             (FromClient::Freeze, _) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.freezes = true;
@@ -165,6 +171,7 @@ impl Monitor {
 
     /// A freeze that the kernel has done.
     pub(crate) fn frozen(&mut self) {
+        self.set_frozen(true);
         for client in self.clients.values_mut().filter(|client| client.freezes) {
             client.link.send(&ToClient::Frozen, &[]);
         }
@@ -192,7 +199,10 @@ impl Monitor {
             && std::mem::take(&mut client.freezes)
             && !self.clients.values().any(|other| other.freezes)
         {
-            actions.push(Action::Thaw);
+            match self.stillness.is_paused() {
+                true => self.set_frozen(false),
+                false => actions.push(Action::Thaw),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ mod from_agent;
 mod from_client;
 mod output;
 mod processes;
+mod stillness;
 
 use std::{
     collections::BTreeMap,
@@ -27,12 +28,12 @@ use std::{
 
 use appcontainers::{
     output::LogWriter,
-    process::{ProcessJournal, Role},
+    process::{ProcessJournal, ProcessTable, Role},
 };
-use appcontainers_wire::{ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
+use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
 
 pub use self::announcements::Announcer;
-use self::{output::Acknowledgements, processes::Process};
+use self::{output::Acknowledgements, processes::Process, stillness::Stillness};
 use crate::{agent::AgentLink, client_link::ClientLink};
 
 /// Between TERM and KILL when the last `run` in a container has ended.
@@ -59,6 +60,12 @@ pub enum Action {
     Freeze,
     /// Have them go on.
     Thaw,
+    /// Have them stand still until somebody says otherwise, and tell the client.
+    Pause(u64),
+    /// Have them go on that were paused, and tell the client, if there is one.
+    Unpause(Option<u64>),
+    /// Read the container's limits anew, and tell the client.
+    ReadLimits(u64),
     /// Hold the ports that it publishes.
     HoldPorts,
     /// End it at once.
@@ -115,8 +122,11 @@ pub struct Monitor {
     until_last_out: bool,
     startup: Vec<ProcessSpec>,
     init_pid: u32,
-    /// A process has ended, and nobody has asked for that yet.
-    has_end: bool,
+    /// Those that have ended since somebody asked.
+    ends: Vec<(ProcessId, ExitStatus)>,
+    /// The limit of open files with which commands are started.
+    nofile: Option<u64>,
+    stillness: Stillness,
 }
 
 impl Monitor {
@@ -142,7 +152,9 @@ impl Monitor {
             until_last_out: false,
             startup: Vec::new(),
             init_pid,
-            has_end: false,
+            ends: Vec::new(),
+            nofile: None,
+            stillness: Stillness::default(),
         };
         match beginning {
             Beginning::Startup(startup) => monitor.startup = startup,
@@ -184,9 +196,19 @@ impl Monitor {
         self.phase != Phase::Starting
     }
 
-    /// Whether a process has ended since this was asked last.
-    pub(crate) fn take_end(&mut self) -> bool {
-        std::mem::take(&mut self.has_end)
+    /// The processes that have ended since this was asked last.
+    pub(crate) fn take_ends(&mut self) -> Vec<(ProcessId, ExitStatus)> {
+        std::mem::take(&mut self.ends)
+    }
+
+    /// Commands are started with this limit of open files from now on.
+    pub(crate) fn set_nofile(&mut self, nofile: Option<u64>) {
+        self.nofile = nofile;
+    }
+
+    /// The processes as the journal has them.
+    pub(crate) fn table(&self) -> &ProcessTable {
+        self.journal.table()
     }
 
     /// Whether the container is on its way down.
@@ -202,7 +224,8 @@ impl Monitor {
             Phase::Ready => None,
             Phase::Stopping(until) => Some(until),
         };
-        let of_processes = self.processes.values().filter_map(Process::deadline);
+        let moving = self.processes.values().filter(|_| !self.stands_still());
+        let of_processes = moving.filter_map(Process::deadline);
         let of_output = [self.acknowledgements.retry_at(), self.acknowledgements.due_at()];
         of_processes.chain(stop).chain(of_output.into_iter().flatten()).min()
     }
@@ -210,7 +233,9 @@ impl Monitor {
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) -> anyhow::Result<()> {
         if self.phase != Phase::Starting {
-            self.tick_processes(now)?;
+            if !self.stands_still() {
+                self.tick_processes(now)?;
+            }
             self.retry_output(now)?;
         }
         if let Phase::Stopping(until) = self.phase
@@ -239,6 +264,7 @@ impl Monitor {
             |process: &Process| matches!(process.role, Role::Foreground | Role::FileOperation) && !process.ended;
         let may_ask = |client: &Client| client.process.is_none() && !client.watches;
         if self.until_last_out
+            && !self.stillness.is_paused()
             && self.phase == Phase::Ready
             && !self.processes.values().any(holds)
             && !self.clients.values().any(may_ask)

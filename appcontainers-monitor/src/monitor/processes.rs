@@ -10,6 +10,7 @@ use anyhow::{bail, ensure};
 use appcontainers::{
     ProcessName,
     process::{End, Entry, Role},
+    runtime::nofile_of_command,
 };
 use appcontainers_wire::{
     ExitStatus, ProcessId, ProcessSpec, RestartPolicy, SpawnFailure,
@@ -83,6 +84,13 @@ impl Process {
         self.heard || self.ended
     }
 
+    /// All that is due comes so much later.
+    pub(super) fn put_off(&mut self, passed: Duration) {
+        for at in [&mut self.hang_up_at, &mut self.kill_at, &mut self.restart_at].into_iter().flatten() {
+            *at += passed;
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.hang_up_at, self.kill_at, self.restart_at].into_iter().flatten().min()
     }
@@ -111,11 +119,18 @@ impl Monitor {
     pub(super) fn spawn(&mut self, request: Request) -> anyhow::Result<(ProcessId, u64)> {
         let Request { role, client, name, restart, instead_of, spec, token } = request;
         let (process, position) = (self.journal.table().next_id(), self.log.position());
-        let (time, sent) = (Timestamp::now(), spec.clone());
+        let (time, sent) = (Timestamp::now(), self.limited(&spec));
         self.note(Entry::Spawned { process, time, role, name, restart, instead_of, spec, token, position });
         self.processes.insert(process, Process::new(role, client));
         self.agent.send(&ToAgent::Spawn { process, spec: sent }, &[])?;
         Ok((process, position))
+    }
+
+    /// As the agent gets it: with the container's limit of open files before the command's own, which then can only be lower.
+    fn limited(&self, spec: &ProcessSpec) -> ProcessSpec {
+        let limit = nofile_of_command(self.nofile).filter(|_| !spec.file_operation);
+        let rlimits = limit.into_iter().chain(spec.rlimits.iter().copied()).collect();
+        ProcessSpec { rlimits, ..spec.clone() }
     }
 
     /// Writes to the journal of processes. That there is no room for it does not end a container.
@@ -187,7 +202,7 @@ impl Monitor {
         (state.kill_at, state.hang_up_at) = (None, None);
         // Children may hold its pipes and write on, so the streams stay known for a while.
         if !std::mem::replace(&mut state.ended, true) {
-            self.has_end = true;
+            self.ends.push((process, status));
             let (time, position) = (Timestamp::now(), self.log.position());
             let end = End::Exited(status);
             self.note(Entry::Ended { process, time, end, position });

@@ -190,7 +190,7 @@ fn egress(section: &ContainerSection) -> Egress {
 
 /// What the container is given beyond its image.
 fn settings(_section: &ContainerSection) -> Settings {
-    Settings {}
+    Settings::default()
 }
 
 /// What stays as it was when the container was made.

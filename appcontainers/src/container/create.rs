@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, monitor, recover, rename};
+use super::{Container, limits, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     error::io_error,
@@ -40,6 +40,7 @@ pub(crate) struct NewContainer<'a> {
 
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    limits::check(paths, &new.settings.limits)?;
     let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
     let (lock, reservation, settings) = reserve(paths, new.name, &new.manifest.name, options)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Container;
+use super::{Container, LimitDetails};
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
@@ -68,6 +68,8 @@ pub struct ContainerDetails {
     pub layers: Vec<Digest>,
     /// How it is connected, and its own network rules; those of others that concern it has [`Container::network`].
     pub network: NetworkRules,
+    /// What it may use of the host; what is in force has [`Container::details`] alone.
+    pub limits: LimitDetails,
 }
 
 /// A container's network: its mode and its rules.
@@ -136,7 +138,8 @@ impl NetworkRules {
 impl Container {
     /// All that is known of the container.
     pub fn details(&self) -> Result<ContainerDetails, Error> {
-        details(&self.paths, self.record()?, &Reservations::read(&self.paths)?)
+        let details = details(&self.paths, self.record()?, &Reservations::read(&self.paths)?)?;
+        Ok(ContainerDetails { limits: self.limits()?, ..details })
     }
 }
 
@@ -151,7 +154,7 @@ pub(crate) fn details(
     let network = NetworkPolicy::load(paths, name)?;
     Ok(ContainerDetails {
         name: name.clone(),
-        status: runtime::status(paths, name)?,
+        status: runtime::shown_status(paths, name)?,
         ip: reservation.ip,
         ip6: reservations.settings().addresses(reservation.ip).v6,
         mac: reservation.mac,
@@ -167,5 +170,6 @@ pub(crate) fn details(
         config: record.config,
         layers: record.layers,
         network: NetworkRules::new(record.network, network),
+        limits: LimitDetails { asked: record.settings.limits, actual: None },
     })
 }

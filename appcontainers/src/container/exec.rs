@@ -20,6 +20,7 @@ impl Container {
     pub fn exec_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
         length::check(&self.name, std::slice::from_ref(&spec))?;
+        self.refuse_paused()?;
         let log = self.open_log()?;
         let (connection, accepted) = self.begin_exec(spec)?;
         self.follow_command(connection, accepted, log, streams)

@@ -27,6 +27,7 @@ impl Container {
     /// [`Container::run`] lasts goes on after it.
     pub fn start(&self) -> Result<(), Error> {
         let mut lock = self.lock()?;
+        self.refuse_paused()?;
         let mut record = self.record()?;
         length::check(&self.name, &startup_specs(&record.config))?;
         while self.status()? == Status::Running {
@@ -114,9 +115,11 @@ impl Container {
         recover(&self.paths, &lock)?;
         match self.status()? {
             Status::Stopped | Status::Ended => {}
-            Status::Running | Status::Busy if !force => return Err(Error::RemoveRunning { name: self.name.clone() }),
+            Status::Running | Status::Paused | Status::Busy if !force => {
+                return Err(Error::RemoveRunning { name: self.name.clone() });
+            }
             // Another command has started it meanwhile.
-            Status::Running | Status::Busy => monitor::end(&self.paths, &lock)?,
+            Status::Running | Status::Paused | Status::Busy => monitor::end(&self.paths, &lock)?,
         }
         Ok(runtime::remove(&self.paths, &lock)?)
     }
@@ -129,7 +132,7 @@ impl Container {
     pub(super) fn check_can_start(&self) -> Result<(), Error> {
         match self.status()? {
             status if status.can_start() => Ok(()),
-            Status::Running => Err(RuntimeError::Running { name: self.name.clone() }.into()),
+            Status::Running | Status::Paused => Err(RuntimeError::Running { name: self.name.clone() }.into()),
             _ => Err(RuntimeError::Busy { name: self.name.clone() }.into()),
         }
     }

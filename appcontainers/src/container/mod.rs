@@ -13,9 +13,11 @@ mod exec;
 mod files;
 mod length;
 mod lifecycle;
+mod limits;
 mod logs;
 mod monitor;
 mod network;
+mod pause;
 mod port;
 mod processes;
 mod reboot;
@@ -37,6 +39,7 @@ pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRu
 pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
+pub use limits::LimitDetails;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use network::{InvalidSource, Linked, Source};
 pub use port::{HttpPath, InvalidHttpPath, PortFailure};
@@ -160,7 +163,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
-    Ok(())
+    limits::complete(paths, lock)
 }
 
 /// What a command that was killed left of a container which is there, and [`recover`] brings to its end or removes: kind and place.

@@ -82,6 +82,7 @@ impl Container {
         let spec = command.into().complete(&self.record()?.config, false);
         length::check(&self.name, std::slice::from_ref(&spec))?;
         let token = rand::rng().random();
+        self.refuse_paused()?;
         let SpawnOptions { name, restart } = options;
         let request = FromClient::Spawn { spec, name: name.map(String::from), restart, token };
         let mut connection = self.connect_running()?;
@@ -118,6 +119,7 @@ impl Container {
     pub fn kill(&self, which: &ProcessRef, signal: u8) -> Result<(), Error> {
         loop {
             let process = self.process(which)?.id;
+            self.refuse_paused()?;
             let mut connection = self.connect_running()?;
             match ask_to_signal(&mut connection, process, signal) {
                 Ok(()) => return Ok(()),
@@ -190,7 +192,7 @@ impl Container {
     pub(super) fn connect_running(&self) -> Result<Connection, Error> {
         loop {
             match self.status()? {
-                Status::Running => {
+                Status::Running | Status::Paused => {
                     if let Some(connection) = self.connect_if_running()? {
                         return Ok(connection);
                     }

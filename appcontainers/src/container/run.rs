@@ -22,6 +22,7 @@ impl Container {
     pub fn run_with(&self, command: Command, streams: RunStreams) -> Result<ExitStatus, Error> {
         let spec = command.complete(&self.record()?.config, streams.stdin.is_some());
         length::check(&self.name, std::slice::from_ref(&spec))?;
+        self.refuse_paused()?;
         // Opened before the command can end: an ephemeral container may be gone the moment after.
         let log = self.open_log()?;
         let (connection, accepted) = self.begin_run(spec)?;
@@ -77,7 +78,7 @@ impl Container {
             let lock = self.lock()?;
             let status = self.status()?;
             let (mut connection, lock) = match status {
-                Status::Running => (monitor::connect(&self.paths, &self.name)?, None),
+                Status::Running | Status::Paused => (monitor::connect(&self.paths, &self.name)?, None),
                 Status::Stopped | Status::Ended => {
                     (monitor::spawn(&self.paths, &lock, StartMode::Full, false)?, Some(lock))
                 }

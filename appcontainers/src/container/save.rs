@@ -133,7 +133,7 @@ impl Container {
     /// Stops a running container's processes where they are until the connection that comes back is dropped.
     pub(super) fn freeze(&self) -> Result<Option<Connection>, Error> {
         match self.status()? {
-            Status::Running => {}
+            Status::Running | Status::Paused => {}
             Status::Stopped | Status::Ended => return Ok(None),
             Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
         }

@@ -37,6 +37,7 @@ pub use mac::{InvalidMac, MacAddress};
 pub use mode::NetworkMode;
 pub use names::{bridge, bridge_mac, new_veth_name, table, veth_prefix};
 pub use netlink::delete_route;
+pub(crate) use netlink::has_device_table;
 pub use policy::{Addresses, Port, Protocol};
 pub use reservation::{
     IdPool, PoolSettings, Reservation, ReservationError, ReservationStore, Reservations, ReserveOptions, find,

@@ -70,6 +70,7 @@ const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFPROTO_INET: u8 = 1;
 const NFPROTO_ARP: u8 = 3;
+const NFPROTO_NETDEV: u8 = 5;
 const NFPROTO_BRIDGE: u8 = 7;
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
@@ -137,6 +138,15 @@ pub(super) fn has_table(family: TableFamily, name: &str) -> io::Result<bool> {
         TableFamily::Arp => NFPROTO_ARP,
         TableFamily::Bridge => NFPROTO_BRIDGE,
     };
+    has_table_of(family, name)
+}
+
+/// Whether there is an nftables table of this name for what comes in at interfaces.
+pub(crate) fn has_device_table(name: &str) -> io::Result<bool> {
+    has_table_of(NFPROTO_NETDEV, name)
+}
+
+fn has_table_of(family: u8, name: &str) -> io::Result<bool> {
     match ask(Some(netlink::NETFILTER), &get_table_message(family, name)) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),

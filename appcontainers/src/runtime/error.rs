@@ -154,6 +154,9 @@ pub enum RuntimeError {
     /// The container's network rules.
     #[error(transparent)]
     Policy(#[from] crate::network::policy::PolicyError),
+    /// A limit that the host can't keep.
+    #[error(transparent)]
+    Limit(#[from] super::limits::LimitError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

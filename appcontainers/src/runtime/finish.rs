@@ -15,6 +15,7 @@ use appcontainers_sys::{lxc, mount};
 use super::{
     RuntimeError, StartMode, StartRecord, Status, apparmor, boot, cgroup,
     error::host_error,
+    limits,
     rootfs::{is_mount_point_of_start, overlay_dir},
     scope,
     start::start_cgroup,
@@ -61,6 +62,12 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     if start.mode == StartMode::Full {
         event::note(paths, name, "die", &[]);
         policy::deactivate(paths, name)?;
+        if let Some(interface) = &start.host_interface
+            && let Err(error) = limits::forget_network(interface)
+        {
+            // It limits an interface that is gone.
+            tracing::warn!(%name, %error, "a table of the firewall is left");
+        }
     }
     apparmor::forget(name, &start.id);
     let record = ContainerRecord::load(paths, name)?;

@@ -6,19 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{apparmor, seccomp};
+use super::{
+    apparmor,
+    limits::{self, Disk},
+    seccomp,
+};
 use crate::{
     Hostname,
+    limits::Limits,
     network::{IdRange, MacAddress, NetworkMode},
     record::Init,
 };
 
 /// Processes in a container unless it is given another limit.
 pub const DEFAULT_PIDS_LIMIT: u32 = 4096;
-
-/// The soft and the hard limit of open files, where the host may give that: systemd's. A hard limit above the host's own
-/// fails the start, and so does a soft one above the hard one.
-const NOFILE: (u64, u64) = (1024, 524_288);
 
 /// The capabilities that a container's root keeps; podman's, less those that `/dev` and audit need.
 pub const CAPABILITIES: &[&str] = &[
@@ -83,8 +84,10 @@ pub(super) struct LxcConfig {
     pub(super) network: Option<NetworkConfig>,
     /// Cgroup directory below each hierarchy's root, of this start alone.
     pub(super) cgroup: String,
-    /// Most processes and threads.
-    pub(super) pids_limit: u32,
+    /// What it may use of the host.
+    pub(super) limits: Limits,
+    /// The disk whose input and output is limited, if it is.
+    pub(super) disk: Option<Disk>,
     /// The agent's file on the host.
     pub(super) agent: PathBuf,
     /// The directory with the monitor's socket on the host.
@@ -169,11 +172,13 @@ impl LxcConfig {
         lines.set("cgroup.dir.monitor", format_args!("{}/monitor", self.cgroup));
         lines.set("cgroup.dir.monitor.pivot", format_args!("{}/pivot", self.cgroup));
         lines.set("cgroup.dir.container", format_args!("{}/payload", self.cgroup));
-        let nofile = self.nofile_hard_limit.min(NOFILE.1);
-        lines.set("prlimit.nofile", format_args!("{}:{nofile}", nofile.min(NOFILE.0)));
+        let (soft, hard) = limits::nofile(&self.limits, self.init.is_app(), self.nofile_hard_limit);
+        lines.set("prlimit.nofile", format_args!("{soft}:{hard}"));
         lines.set("prlimit.core", 0);
+        for (key, value) in limits::settings(&self.limits, self.disk) {
+            lines.set(key, value);
+        }
         for version in ["cgroup", "cgroup2"] {
-            lines.set(&format!("{version}.pids.max"), self.pids_limit);
             lines.set(&format!("{version}.devices.deny"), "a");
             for device in DEVICES {
                 lines.set(&format!("{version}.devices.allow"), device);
@@ -282,7 +287,8 @@ mod tests {
                 mode: NetworkMode::Routed,
             }),
             cgroup: "appcontainers-12345678/web-1".to_owned(),
-            pids_limit: 100,
+            limits: Limits { pids: Some(100), ..Limits::default() },
+            disk: None,
             agent: "/usr/libexec/appcontainers/appc-agent".into(),
             agent_socket_dir: "/run/appcontainers/containers/web/agent".into(),
             files: vec![("/run/a b/hosts".into(), "etc/hosts".into())],
@@ -313,15 +319,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }
         assert!(!text.contains("sys_admin"));
-    }
-
-    #[test]
-    fn open_files_are_limited_as_the_host_may() {
-        let line = |hard| {
-            let text = LxcConfig { nofile_hard_limit: hard, ..config() }.render().unwrap();
-            text.lines().find_map(|line| line.strip_prefix("lxc.prlimit.nofile = ")).unwrap().to_owned()
-        };
-        assert_eq!([line(u64::MAX), line(20_000), line(512)], ["1024:524288", "1024:20000", "512:512"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod error;
 mod finish;
 mod id_map_trial;
 mod layer_mount;
+pub(crate) mod limits;
 mod lxc_config;
 pub mod programs;
 pub(crate) mod rootfs;
@@ -23,6 +24,7 @@ pub(crate) use finish::{LXC_MONITOR_END, is_gone, remove, remove_tree};
 pub use finish::{finish, reap};
 pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
+pub use limits::{LimitError, complete_start as complete_limits, free_agent, nofile_of_command};
 pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
 pub(crate) use rootfs::{
     abandon_renewal, begin_renewal, complete_renewal, create_overlay, next_layer, overlay_dir, put_in_place, renewals,
@@ -30,6 +32,9 @@ pub(crate) use rootfs::{
 };
 pub use scope::enter as enter_scope;
 pub(crate) use start::payload_cgroup;
-pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, oom_kills, set_frozen};
+pub use start::{
+    AGENT_SOCKET_DIR, Started, Starting, begin, cgroup_path, memory_events, oom_kills, processes, set_frozen,
+};
 pub(crate) use start_files::{resolv_conf, rewrite_hosts};
+pub(crate) use start_record::shown_status;
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};

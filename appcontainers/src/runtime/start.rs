@@ -12,14 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use appcontainers_sys::{lxc, mount};
-use rand::Rng;
-use rustix::process::{Resource, getrlimit};
-
 use super::{
     ProcessIdentity, RuntimeError, StartMode, StartRecord, apparmor, boot, cgroup,
     error::host_error,
-    lxc_config::{DEFAULT_PIDS_LIMIT, LxcConfig, NetworkConfig, seccomp_policy},
+    limits,
+    lxc_config::{LxcConfig, NetworkConfig, seccomp_policy},
     programs,
     rootfs::{self, Upper},
     scope, start_files,
@@ -27,10 +24,13 @@ use super::{
 use crate::{
     ContainerName, Paths,
     event::{self, Event, NewEvent},
+    limits::Limits,
     network::{PoolSettings, Reservation, new_veth_name},
     record::{ContainerRecord, Init},
     state::{Durability, create_directory, replace},
 };
+use appcontainers_sys::{lxc, mount};
+use rand::Rng;
 
 /// The directory below a container's run directory that the container sees; the monitor's agent socket is in it.
 pub const AGENT_SOCKET_DIR: &str = "agent";
@@ -79,8 +79,18 @@ pub fn begin(
     let monitor =
         ProcessIdentity::own().ok_or_else(|| host_error("read", "/proc/self/stat")(io::ErrorKind::NotFound.into()))?;
     let cgroup = start_cgroup(paths, name, &id);
-    let record =
-        StartRecord { id, boot: boot::id(), mode, monitor, init: None, agent: None, cgroup, host_interface, kept };
+    let record = StartRecord {
+        id,
+        boot: boot::id(),
+        mode,
+        monitor,
+        init: None,
+        agent: None,
+        cgroup,
+        host_interface,
+        kept,
+        paused: false,
+    };
     record.store(paths, name)?;
 
     scope::enter(paths)?;
@@ -99,6 +109,8 @@ pub fn begin(
     };
     let log = directory.join("lxc.log");
     let _ = fs::remove_file(&log);
+    // What works on its files for the host is not limited, nor slowed down.
+    let asked = if mode == StartMode::Full { container.settings.limits.clone() } else { Limits::default() };
     let config = LxcConfig {
         hostname: container.hostname.clone(),
         // For an operation on its files the agent is enough.
@@ -114,14 +126,15 @@ pub fn begin(
             mode: container.network,
         }),
         cgroup: record.cgroup.clone(),
-        pids_limit: DEFAULT_PIDS_LIMIT,
+        disk: limits::disk_of(paths, &asked)?,
+        limits: asked,
         agent,
         agent_socket_dir: sockets,
         files,
         seccomp_profile: directory.join("seccomp"),
         log: log.clone(),
         post_stop: post_stop(paths, name, &record.id, own_program),
-        nofile_hard_limit: nofile_hard_limit(),
+        nofile_hard_limit: limits::most_open_files(),
         apparmor: apparmor::is_enabled(),
     };
     write_volatile(&config.seccomp_profile, &seccomp_policy(config.init))?;
@@ -199,13 +212,6 @@ impl Starting {
     }
 }
 
-/// The most open files that a container may be allowed: no more than this process is, or than the kernel gives anyone.
-fn nofile_hard_limit() -> u64 {
-    let own = getrlimit(Resource::Nofile).maximum;
-    let kernels = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-    own.into_iter().chain(kernels).min().unwrap_or(u64::MAX)
-}
-
 /// Shows the agent's file in the run directory, all of whose parents the container's ids can pass.
 fn show_agent(directory: &Path) -> Result<PathBuf, RuntimeError> {
     let (program, shown) = (programs::agent()?, directory.join("program"));
@@ -227,6 +233,24 @@ pub(crate) fn payload_cgroup(start: &StartRecord) -> String {
 /// Stops all processes of a running container where they are, or lets them go on.
 pub fn set_frozen(start: &StartRecord, frozen: bool) -> io::Result<()> {
     cgroup::set_frozen(&payload_cgroup(start), frozen)
+}
+
+/// The file whose change says that there was no memory left in the container, and whether it is one of version 1's (memory.txt: one
+/// that is watched with an eventfd); none where the host does not count that.
+pub fn memory_events(start: &StartRecord) -> Option<(PathBuf, bool)> {
+    let directories = cgroup::directories(&payload_cgroup(start));
+    let file = |name: &str| directories.iter().map(|directory| directory.join(name)).find(|path| path.exists());
+    file("memory.events").map(|path| (path, false)).or_else(|| Some((file("memory.oom_control")?, true)))
+}
+
+/// The path of the container's cgroup, as the kernel's messages have its end.
+pub fn cgroup_path(start: &StartRecord) -> String {
+    format!("/{}", payload_cgroup(start))
+}
+
+/// Pids of all of the container's processes, as they are seen here.
+pub fn processes(start: &StartRecord) -> Vec<rustix::process::Pid> {
+    cgroup::processes(&payload_cgroup(start))
 }
 
 /// How many of the container's processes the kernel has ended so far because there was no memory left for them.

@@ -128,6 +128,9 @@ pub struct StartRecord {
     /// Whether somebody asked for it to run longer than the commands that it was started for.
     #[serde(default)]
     pub kept: bool,
+    /// Whether somebody has its processes stand still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 impl Versioned for StartRecord {
@@ -145,6 +148,8 @@ pub enum Status {
     Busy,
     /// Its init lives.
     Running,
+    /// Its init lives, and somebody has all its processes stand still. Only listings tell that from running.
+    Paused,
     /// It ended, and what its start left on the host has to be removed: the next command does that.
     #[serde(rename = "stopped")]
     Ended,
@@ -155,7 +160,7 @@ impl Status {
     pub fn can_start(self) -> bool {
         match self {
             Status::Stopped | Status::Ended => true,
-            Status::Busy | Status::Running => false,
+            Status::Busy | Status::Running | Status::Paused => false,
         }
     }
 
@@ -165,6 +170,7 @@ impl Status {
             Status::Stopped | Status::Ended => "stopped",
             Status::Busy => "busy",
             Status::Running => "running",
+            Status::Paused => "paused",
         }
     }
 }
@@ -184,7 +190,15 @@ impl StartRecord {
         write(&Self::path(paths, name), self, Durability::Volatile)
     }
 
-    /// Whether the container runs in this start.
+    /// As [`StartRecord::status`], and whether it is paused.
+    pub fn shown_status(&self) -> Status {
+        match self.status() {
+            Status::Running if self.paused => Status::Paused,
+            status => status,
+        }
+    }
+
+    /// Whether the container runs in this start; one that is paused does.
     pub fn status(&self) -> Status {
         if self.boot != boot::id() {
             return Status::Ended;
@@ -196,6 +210,11 @@ impl StartRecord {
             _ => Status::Ended,
         }
     }
+}
+
+/// As [`status`], and whether it is paused.
+pub(crate) fn shown_status(paths: &Paths, name: &ContainerName) -> Result<Status, StateError> {
+    Ok(StartRecord::load(paths, name)?.map_or(Status::Stopped, |record| record.shown_status()))
 }
 
 /// Whether a container runs, as its record says.
@@ -232,6 +251,7 @@ mod tests {
             cgroup: "a/b".to_owned(),
             host_interface: None,
             kept: true,
+            paused: false,
         };
         assert_eq!(start.status(), Status::Running);
         start.boot = "another".to_owned();

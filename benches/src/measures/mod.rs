@@ -9,6 +9,7 @@ mod output;
 mod provision;
 mod rules;
 mod scale;
+mod set;
 mod size;
 mod snapshot;
 mod squashfs;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[(&str, Measure)] = &[
     ("gateway", gateway::measure),
     ("network", network::measure),
     ("rules", rules::measure),
+    ("set", set::measure),
 ];
 
 /// Those that are measured only when they are named: they fill the machine.

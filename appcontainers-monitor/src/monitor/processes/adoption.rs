@@ -40,7 +40,7 @@ impl Monitor {
         let unheard = self.processes.iter().filter(|(_, process)| !process.is_known()).map(|(id, _)| *id);
         for process in unheard.collect::<Vec<_>>() {
             let record = self.journal.table().get(process).filter(|record| record.pid.is_none());
-            if let Some(spec) = record.map(|record| record.spec.clone()) {
+            if let Some(spec) = record.map(|record| self.limited(&record.spec)) {
                 self.agent.send(&ToAgent::Spawn { process, spec }, &[])?;
             }
         }

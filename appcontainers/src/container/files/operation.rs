@@ -94,13 +94,14 @@ impl Container {
         if operation.needs_running && status != Status::Running {
             return Err(Error::MustRun { name: self.name.clone() });
         }
+        self.refuse_paused()?;
         let log = self.open_log()?;
         let mode = if operation.on_next_layer { StartMode::Renewal } else { StartMode::Files };
         let (mut connection, started) = match status {
             Status::Running if operation.on_next_layer => {
                 return Err(RuntimeError::Running { name: self.name.clone() }.into());
             }
-            Status::Running => (monitor::connect(&self.paths, &self.name)?, false),
+            Status::Running | Status::Paused => (monitor::connect(&self.paths, &self.name)?, false),
             Status::Stopped | Status::Ended => (monitor::spawn(&self.paths, lock, mode, false)?, true),
             Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
         };
