@@ -109,6 +109,27 @@ fn up_makes_what_is_missing_and_changes_what_has_changed() {
 }
 
 #[test]
+fn a_snapshot_from_before_another_image_is_whole() {
+    in_sandbox(|host| {
+        web(host);
+        host.appc(["up"]).succeeds();
+        host.sh_in("web", "echo mine > /srv/mine").succeeds();
+        host.appc(["snapshot", "web", "before"]).succeeds();
+        fs::write(host.file("index.html"), "two").unwrap();
+        assert_eq!(up(host), json!(["replaced", "started"]));
+        assert_eq!(page(host), "two");
+        // Nothing but the snapshot has the old image's layer now.
+        host.appc(["gc", "--build-cache"]).succeeds();
+        host.appc(["restore", "web", "before"]).succeeds();
+        host.appc(["wait-port", "web:80"]).succeeds();
+        assert_eq!(page(host), "one");
+        assert_eq!(host.sh_in("web", "cat /srv/mine").succeeds(), "mine");
+        assert_eq!(up(host), json!(["replaced", "started"]));
+        assert_eq!(page(host), "two");
+    });
+}
+
+#[test]
 fn links_and_rules_of_others_are_kept_as_the_file_says() {
     in_sandbox(|host| {
         host.start("db");

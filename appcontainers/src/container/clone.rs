@@ -145,6 +145,7 @@ impl Container {
             survives_stop: false,
             unfinished: true,
             autostart: false,
+            app_file: None,
             ..then
         };
         Ok((record, NetworkPolicy::load(&self.paths, &self.name)?))

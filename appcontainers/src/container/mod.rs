@@ -46,8 +46,8 @@ pub use port::{HttpPath, InvalidHttpPath, PortFailure};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
-pub(crate) use snapshot::directories as snapshot_directories;
 pub use snapshot::{Snapshot, SnapshotOptions};
+pub(crate) use snapshot::{directories as snapshot_directories, layers as layers_of_snapshots};
 pub use startup::startup_specs;
 
 use std::path::PathBuf;

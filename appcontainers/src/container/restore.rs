@@ -137,6 +137,11 @@ fn as_it_was(now: ContainerRecord, then: ContainerRecord) -> ContainerRecord {
     let hostname = if had_own_hostname { then.hostname } else { Hostname::of(&now.name) };
     ContainerRecord {
         hostname,
+        // What was written in it lay on these; `appc up` may have given it another image since.
+        base: then.base,
+        image: then.image,
+        layers: then.layers,
+        phase: then.phase,
         autostart: then.autostart,
         init: then.init,
         settings: then.settings,

@@ -6,6 +6,7 @@ use super::{ImageSource, Service};
 use crate::{
     Error, ImageName, Progress,
     build::BuildCache,
+    container,
     image::{
         Aimg, Digest, ImageSummary, Kind, Manifest,
         base::{self, Recipe},
@@ -95,9 +96,13 @@ impl Service {
         self.remove(Kind::Image, name, found.digest()?)
     }
 
-    /// The layers that images, bases and containers have, and those of build steps that were of use within `unused_steps`.
+    /// The layers that images, bases, containers and their snapshots have, and those of build steps that were of use within `unused_steps`.
     pub(super) fn referenced_layers(&self, unused_steps: Duration) -> Result<HashSet<Digest>, Error> {
-        let mut layers: HashSet<Digest> = self.records()?.into_iter().flat_map(|record| record.layers).collect();
+        let mut layers = HashSet::new();
+        for record in self.records()? {
+            layers.extend(container::layers_of_snapshots(&self.paths, &record.name)?);
+            layers.extend(record.layers);
+        }
         layers.extend(BuildCache::new(&self.paths).layers(unused_steps)?);
         let store = self.store();
         for kind in [Kind::Base, Kind::Image] {

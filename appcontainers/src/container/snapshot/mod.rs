@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use self::store::directories;
 use self::store::{NewSnapshot, directory};
 pub(super) use self::store::{SnapshotRecord, Stored, clear_up, half_done};
+pub(crate) use self::store::{directories, layers};
 use super::{Container, changes::shift_of};
 use crate::{
     Error, ImageName, NoProgress, Progress, SnapshotName,

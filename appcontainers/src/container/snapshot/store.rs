@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ContainerName, Error, Paths, SnapshotName,
-    error::io_error,
+    error::{chain, io_error},
+    image::Digest,
     network::IdRange,
     overlay::Contents,
     record::ContainerRecord,
@@ -185,6 +186,19 @@ pub(crate) fn directories(paths: &Paths, container: &ContainerName) -> Result<Ve
     let whole = names(paths, container)?.into_iter().map(|name| (directory(paths, container, &name), true));
     let half = half_done(paths, container).into_iter().filter(|(_, path)| path.exists()).map(|(_, path)| (path, false));
     Ok(whole.chain(half).collect())
+}
+
+/// The layers that a container's snapshots lie on: others than its own where it has got another image since. One that can't be
+/// read can't be restored.
+pub(crate) fn layers(paths: &Paths, container: &ContainerName) -> Result<Vec<Digest>, Error> {
+    let of = |name: &SnapshotName| {
+        let path = directory(paths, container, name).join("container.json");
+        read_part::<ContainerRecord>(&path).map(|record| record.layers).unwrap_or_else(|error| {
+            tracing::warn!("{}", chain(&error));
+            Vec::new()
+        })
+    };
+    Ok(names(paths, container)?.iter().flat_map(of).collect())
 }
 
 /// Where a command that was killed may have left something.
