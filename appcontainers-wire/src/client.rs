@@ -80,6 +80,8 @@ pub enum FromClient {
     },
     /// Hold the ports of the host that the container publishes now, and no others; the answer is `Done`.
     HoldPorts,
+    /// Read what is asked of the container's life (restart policy, health check, scripts) anew; the answer is `Done`.
+    ReadLife,
     /// Freeze all processes until this connection ends or sends `Thaw`.
     Freeze,
     /// End this connection's freeze.
@@ -136,7 +138,7 @@ pub enum ToClient {
         /// How many of them the command has taken.
         taken_bytes: u64,
     },
-    /// The answer to `SignalProcess` and `HoldPorts`.
+    /// The answer to `SignalProcess`, `HoldPorts` and `ReadLife`.
     Done,
     /// The log goes up to here.
     Logged {

@@ -22,6 +22,7 @@ mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+pub mod life;
 mod name;
 pub mod network;
 pub mod output;
@@ -46,14 +47,15 @@ pub use appcontainers_wire::{
 };
 pub use container::{
     ArchiveSource, AttachStreams, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, SpawnOptions,
-    TailOptions,
+    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PortProbe, PutOptions, PutSource, SaveOptions, Saved,
+    SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
+pub use life::{Hooks, Life};
+pub use name::{ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName};
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};

@@ -19,6 +19,7 @@ mod gc;
 mod image;
 mod inspect;
 mod kill;
+mod life_args;
 mod link;
 mod links;
 mod load_archive;

@@ -10,6 +10,7 @@ mod details;
 mod exec;
 mod files;
 mod length;
+mod life;
 mod lifecycle;
 mod logs;
 mod monitor;
@@ -30,10 +31,11 @@ pub(crate) use details::details;
 pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRule};
 pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
+pub use life::{HealthDetails, LifeDetails};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use network::{InvalidSource, Linked, Source};
-pub use port::{HttpPath, InvalidHttpPath, PortFailure};
+pub use port::{HttpPath, InvalidHttpPath, PortFailure, PortProbe};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
@@ -148,5 +150,5 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     }
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
-    Ok(())
+    crate::life::mend(paths, lock)
 }

@@ -27,6 +27,6 @@ pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
 pub(crate) use rootfs::{abandon_renewal, begin_renewal, complete_renewal, create_overlay, overlay_dir};
 pub use scope::enter as enter_scope;
 pub(crate) use start::payload_cgroup;
-pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, oom_kills, set_frozen};
+pub use start::{AGENT_SOCKET_DIR, Started, Starting, begin, has_lxc_monitor, is_frozen, oom_kills, set_frozen};
 pub(crate) use start_files::{resolv_conf, rewrite_hosts};
 pub use start_record::{ProcessIdentity, StartMode, StartRecord, Status, status};
