@@ -128,7 +128,10 @@ fn an_unhealthy_container_is_stopped_or_started_again_as_it_was_asked() {
         host.appc(["wait", "--healthy", "web"]).succeeds();
         assert!(host.sh_in("web", "cat /root/why").succeeds().contains("unhealthy: its command ended with code 1"));
         eventually("it is stopped", || (host.status("db") == "stopped").then_some(()));
-        let life = host.inspect("db")["life"].clone();
+        let life = eventually("its end is known", || {
+            let life = host.inspect("db")["life"].clone();
+            life["last_failure"].is_string().then_some(life)
+        });
         assert_eq!((&life["restarts"], &life["next_restart"]), (&0.into(), &Value::Null), "{life}");
         assert!(life["last_failure"].as_str().unwrap().starts_with("unhealthy: "), "{life}");
     });

@@ -176,5 +176,6 @@ fn the_program_that_is_killed() {
         let mut file = fs::File::options().create(true).append(true).open(&path)?;
         Ok(writeln!(file, "{}", event.number)?)
     });
-    hooks.run().unwrap();
+    let Err(error) = hooks.run();
+    panic!("{error}");
 }

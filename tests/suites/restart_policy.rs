@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use appcontainers_tests::{Host, allowed, eventually, in_sandbox, in_sandbox_for};
+use appcontainers_tests::{Host, clear_up, eventually, in_sandbox, in_sandbox_for, kill_at_each_step};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -331,6 +331,59 @@ fn a_start_fails_with_its_script_and_a_stop_does_not_wait_for_its_script_for_eve
             why.then_some(())
         });
         assert_eq!(host.status("web"), "running");
-        let _ = allowed(Duration::ZERO);
+    });
+}
+
+#[test]
+fn killed_while_it_changes_what_is_asked_of_a_running_container() {
+    in_sandbox_for(LONG, |host| {
+        host.start("web");
+        let words = ["set", "web", "--restart", "always", "--health-cmd", "true", "--on-fail", "true", "--after", "db"];
+        let asked = || host.inspect("web")["life"].clone();
+        kill_at_each_step(
+            host,
+            3,
+            &words,
+            |_| {
+                host.appc(["set", "web", "--restart", "no", "--no-health", "--on-fail", "", "--after", "none"])
+                    .succeeds();
+            },
+            |_, _| {
+                // All of it, or nothing.
+                let life = asked();
+                let whole = [life["restart"] == "always", life["health"].is_object(), life["after"][0] == "db"];
+                assert!(whole == [true; 3] || whole == [false; 3], "{life}");
+                host.appc(["-c", "web", "exec", "--", "true"]).succeeds();
+            },
+        );
+        clear_up(host);
+    });
+}
+
+#[test]
+fn killed_while_it_stops_a_container_that_is_to_be_started_again() {
+    in_sandbox_for(LONG, |host| {
+        provision(host, "web", &["--restart", "always"]);
+        host.add_startup_command("web", "exit 1");
+        kill_at_each_step(
+            host,
+            2,
+            &["stop", "web"],
+            |_| {
+                // It may run again already, after the last round.
+                host.appc(["stop", "web"]).succeeds();
+                host.appc(["start", "web"]).succeeds();
+                eventually("it has failed some times", || {
+                    (host.inspect("web")["life"]["failures"].as_u64() >= Some(3)).then_some(())
+                });
+            },
+            |_, _| {
+                host.appc(["stop", "web"]).succeeds();
+                let details = host.inspect("web");
+                assert_eq!(details["status"], "stopped");
+                assert!(details["life"]["next_restart"].is_null(), "{details}");
+            },
+        );
+        clear_up(host);
     });
 }

@@ -18,7 +18,8 @@ Examples:
   appc wait --healthy web --timeout 30
 
 Exit codes: the process's own, 128+N where signal N ended it, 127 and 126 where it was not started,
-125 where that is not known or appc itself failed. With --healthy: 0 it is, 124 it was not in time.")]
+125 where that is not known or appc itself failed. With --healthy: 0 it is, 124
+it was not in time, 1 anything else.")]
 pub(crate) struct Args {
     /// Wait no longer than this
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
@@ -35,6 +36,11 @@ pub(crate) struct Args {
 const HEALTH_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Args {
+    /// Whether it waits for a container, and no process.
+    pub(super) fn is_for_health(&self) -> bool {
+        self.healthy
+    }
+
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<u8> {
         let process = match (self.healthy, self.which) {
             (false, Some(process)) => process,

@@ -38,6 +38,9 @@ const MOST_PRINTED_BYTES: u64 = 1024 * 1024;
 /// While the container stands still, it is looked so often whether it still does.
 const FROZEN_LOOK: Duration = Duration::from_secs(1);
 
+/// A command that was killed has so long to end, before that is one more failure.
+const KILLED: Duration = Duration::from_secs(1);
+
 const SIGKILL: u8 = 9;
 
 /// A container's health check, and how far it is.
@@ -170,12 +173,13 @@ impl Monitor {
             }
             Some(Attempt::Command { process, is_killed: is_killed @ false, said, .. }) => {
                 *is_killed = true;
+                health.due = now + health.plan.check.interval.max(KILLED);
                 let (process, why) = (*process, with_said("it took too long and was killed", said));
                 self.agent.send(&ToAgent::Signal { process, signal: SIGKILL }, &[])?;
                 self.found(Err(why))
             }
             Some(Attempt::Command { is_killed: true, .. }) => {
-                health.due = now + health.plan.check.interval;
+                health.due = now + health.plan.check.interval.max(KILLED);
                 self.found(Err("the command of the try before was killed and has not ended yet".to_owned()))
             }
         }
@@ -235,11 +239,14 @@ impl Monitor {
             report.since = Timestamp::now();
         }
         let report = report.clone();
+        // First: who sees the report finds the event.
+        if is_change {
+            self.announcer.health(&report);
+        }
         self.announcer.store_health(Some(&report));
         if !is_change {
             return Ok(());
         }
-        self.announcer.health(&report);
         let said = report.said.as_deref().unwrap_or("no reason is known");
         match (report.status, on_failure) {
             (HealthStatus::Starting | HealthStatus::Healthy, _) => Ok(()),
@@ -288,12 +295,15 @@ impl Monitor {
             *printed = printed.saturating_add(payload.len() as u64);
             said.extend_from_slice(&payload[payload.len().saturating_sub(SAID_BYTES)..]);
             said.drain(..said.len().saturating_sub(SAID_BYTES));
-            is_flood = *printed > MOST_PRINTED_BYTES && !std::mem::replace(is_killed, *printed > MOST_PRINTED_BYTES);
+            is_flood = *printed > MOST_PRINTED_BYTES && !std::mem::replace(is_killed, true);
         }
         // Whatever it goes on printing is dropped here.
         let end = offset.saturating_add(payload.len() as u64);
         self.agent.send(&ToAgent::Ack(StreamOffset { process, stream, offset: end }), &[])?;
         if is_flood {
+            if let Some(health) = &mut self.health {
+                health.due = Instant::now() + health.plan.check.interval.max(KILLED);
+            }
             self.agent.send(&ToAgent::Signal { process, signal: SIGKILL }, &[])?;
             self.found(Err(format!("its command printed more than {MOST_PRINTED_BYTES} bytes and was killed")))?;
         }

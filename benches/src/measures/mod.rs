@@ -1,6 +1,7 @@
 //! The comparisons, one file a subject. Each adds its rows.
 
 mod gateway;
+mod health;
 mod images;
 mod memory;
 mod network;
@@ -18,7 +19,7 @@ use crate::{missing::Missing, sandbox::Sandbox, table::Table};
 type Measure = fn(&Sandbox, &mut Table, &mut Missing) -> anyhow::Result<()>;
 
 /// All subjects by name, in the order in which they are measured.
-pub(crate) const ALL: [(&str, Measure); 10] = [
+pub(crate) const ALL: [(&str, Measure); 11] = [
     ("start", start::measure),
     ("size", size::measure),
     ("images", images::measure),
@@ -26,6 +27,7 @@ pub(crate) const ALL: [(&str, Measure); 10] = [
     ("provision", provision::measure),
     ("memory", memory::measure),
     ("output", output::measure),
+    ("health", health::measure),
     ("gateway", gateway::measure),
     ("network", network::measure),
     ("rules", rules::measure),
