@@ -231,7 +231,11 @@ fn a_wait_that_is_killed_is_gone_on_with_by_the_next_command() {
         eventually("it has failed some times", || {
             (host.inspect("web")["life"]["failures"].as_u64() >= Some(5)).then_some(())
         });
-        let pid = eventually("it waits", || waiter(host, "web"));
+        let pid = eventually("it waits, and will for a while", || {
+            let next = host.inspect("web")["life"]["next_restart"].as_str()?.parse::<jiff::Timestamp>().unwrap();
+            let is_far = next.duration_since(jiff::Timestamp::now()).as_millis() > 700;
+            waiter(host, "web").filter(|_| is_far)
+        });
         kill_process(pid, Signal::KILL).unwrap();
         let before = host.inspect("web")["life"]["restarts"].as_u64().unwrap();
         let said = host.appc(["doctor"]);
