@@ -120,9 +120,12 @@ impl From<Dependency> for String {
 /// Who is to be started after whom.
 pub(crate) type After = BTreeMap<ContainerName, Vec<ContainerName>>;
 
+/// Containers that can't be ordered, each with a circle that it is in or after.
+pub(crate) type Circles = Vec<(ContainerName, Vec<ContainerName>)>;
+
 /// The containers of `after` in steps: what is in one is to be started after nothing but what is in those before it. Those in a circle,
 /// or after one, come apart, each with a circle.
-pub(crate) fn order(after: &After) -> (Vec<Vec<ContainerName>>, Vec<(ContainerName, Vec<ContainerName>)>) {
+pub(crate) fn order(after: &After) -> (Vec<Vec<ContainerName>>, Circles) {
     let (mut done, mut steps) = (BTreeSet::new(), Vec::new());
     loop {
         let is_next = |name: &&ContainerName| {

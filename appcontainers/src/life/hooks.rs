@@ -252,7 +252,7 @@ impl<'a> Hooks<'a> {
             None => self.open_events()?,
         };
         let mut delivered = 0;
-        while let Some(event) = events.next() {
+        for event in events.by_ref() {
             let event = event.map_err(|error| self.gap(error, self.name.clone(), self.cursor.event))?;
             if self.deliver(&event)? {
                 delivered += 1;
