@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::ensure;
 use appcontainers::{
     PortProbe,
     life::{CheckPlan, HealthProbe, HealthReport, HealthStatus, OnUnhealthy},
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 use super::{Monitor, Phase, life::Trouble};
 
 /// Numbers of processes from here on are not the journal's.
-const OWN_PROCESSES: u32 = 1 << 31;
+pub(super) const OWN_PROCESSES: u32 = 1 << 31;
 
 /// How much of what a command has printed is kept.
 const SAID_BYTES: usize = 4096;
@@ -194,7 +195,10 @@ impl Monitor {
             HealthProbe::Command { .. } => {
                 let Some(spec) = health.plan.command.clone() else { return Ok(()) };
                 let process = ProcessId(self.next_own);
-                self.next_own = self.next_own.checked_add(1).unwrap_or(OWN_PROCESSES);
+                self.next_own = self.next_own.checked_add(1).unwrap_or_else(|| {
+                    self.own_from = OWN_PROCESSES;
+                    OWN_PROCESSES
+                });
                 let said = Vec::new();
                 health.attempt = Some(Attempt::Command { process, said, printed: 0, until, is_killed: false });
                 return self.agent.send(&ToAgent::Spawn { process, spec }, &[]);
@@ -287,6 +291,9 @@ impl Monitor {
     }
 
     fn take_said(&mut self, process: ProcessId, stream: Stream, offset: u64, payload: &[u8]) -> anyhow::Result<()> {
+        // Of what a monitor before this one had started, this one knows nothing.
+        let is_possible = (self.own_from..self.next_own).contains(&process.0) || self.own_from == OWN_PROCESSES;
+        ensure!(is_possible, "the agent sent output of process {process}, which was never started");
         let mut is_flood = false;
         if let Some(Health { attempt: Some(Attempt::Command { process: own, said, printed, is_killed, .. }), .. }) =
             &mut self.health
@@ -353,7 +360,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Where the numbers of a monitor's own processes begin: not where those of one before it did.
 pub(super) fn first_own() -> u32 {
     let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    OWN_PROCESSES | ((time.as_micros() as u32) & (OWN_PROCESSES - 1))
+    // With room for those to come.
+    OWN_PROCESSES | 1 | ((time.as_micros() as u32) & (OWN_PROCESSES / 2 - 1))
 }
 
 #[cfg(test)]

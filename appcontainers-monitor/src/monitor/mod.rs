@@ -134,6 +134,8 @@ pub struct Monitor {
     health: Option<Health>,
     /// The number of the next process of its own, which is nobody else's.
     next_own: u32,
+    /// Its own have had this number or a higher one.
+    own_from: u32,
     init_pid: u32,
     /// A process has ended, and nobody has asked for that yet.
     has_end: bool,
@@ -150,6 +152,7 @@ impl Monitor {
         beginning: Beginning,
     ) -> Self {
         let next_id = journal.table().next_id();
+        let next_own = health::first_own();
         let mut monitor = Self {
             agent,
             clients: BTreeMap::new(),
@@ -168,7 +171,8 @@ impl Monitor {
             script: None,
             is_ending: false,
             health: None,
-            next_own: health::first_own(),
+            next_own,
+            own_from: next_own,
             init_pid,
             has_end: false,
         };

@@ -33,6 +33,7 @@ impl Monitor {
             }
             self.processes.insert(record.id, process);
         }
+        self.own_from = crate::monitor::health::OWN_PROCESSES;
         // Those that ended before are not counted.
         let alive = table.records().filter(|record| record.role == Role::Startup && record.ended.is_none());
         self.first_of_start = alive.map(|record| record.id).min();
