@@ -94,7 +94,7 @@ Exit codes:
   N      of 'run', 'exec', 'shell', 'spawn', 'wait', 'attach': the command's own code;
          128+N where signal N ended it;
          127 command not found, 126 not executable, 125 appc itself failed
-  124    of 'wait-port': not ready in time
+  124    of 'wait-port' and 'wait --healthy': not ready in time
 
 Results go to standard output; notes, progress and errors go to standard error.
 'appc COMMAND --help' has examples for each command.";
@@ -164,6 +164,14 @@ mod tests {
             "appc add-startup-command ./app",
             "appc start",
             "appc start web",
+            "appc start db web shop",
+            "appc start web --wait healthy --timeout 30",
+            "appc wait --healthy web --timeout 30",
+            "appc wait --healthy",
+            "appc set web --restart on-failure:5 --health-http 8080/health --health-on-failure restart",
+            "appc set web --after db:healthy,cache --on-stop ./drain --on-start x --on-fail y",
+            "appc set web --no-health --after none",
+            "appc provision --restart always --health-cmd true --health-interval 500ms --health-retries 1",
             "appc stop --timeout 3",
             "appc restart web --timeout 0",
             "appc reboot",
@@ -249,6 +257,11 @@ mod tests {
             ("appc save-image app.aimg --compression-level 23", ErrorKind::ValueValidation),
             ("appc startup-command rm 0", ErrorKind::ValueValidation),
             ("appc stop --timeout soon", ErrorKind::ValueValidation),
+            ("appc set web --restart sometimes", ErrorKind::ValueValidation),
+            ("appc set web --health-cmd a --health-tcp 80", ErrorKind::ArgumentConflict),
+            ("appc set web --health-http 80", ErrorKind::ValueValidation),
+            ("appc set web --after db:sick", ErrorKind::ValueValidation),
+            ("appc wait", ErrorKind::MissingRequiredArgument),
             ("appc network", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("appc network top -n 0", ErrorKind::ValueValidation),
             ("appc wait-port web", ErrorKind::ValueValidation),

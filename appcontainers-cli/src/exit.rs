@@ -8,17 +8,17 @@ pub(crate) const SUCCESS: u8 = 0;
 /// Anything that failed, outside `run` and its like. (Clap itself exits with 2 for wrong usage.)
 pub(crate) const FAILURE: u8 = 1;
 
-/// `wait-port` waited in vain; `timeout(1)` has this code, too.
+/// `wait-port` and its like waited in vain; `timeout(1)` has this code, too.
 pub(crate) const TIMED_OUT: u8 = 124;
 
 /// `appc` itself failed in one of these, so that the code can't be taken for the command's.
 pub(crate) const RUN_FAILURE: u8 = 125;
 
 /// The code for `error`: in those 127 and 126 as in a shell where the command was not found or is
-/// not executable, else 125; 124 for a port that was not ready in time; 1 everywhere else.
+/// not executable, else 125; 124 for a port that was not ready, or a container that was not healthy, in time; 1 everywhere else.
 pub(crate) fn code_of_failure(error: &anyhow::Error, in_run: bool) -> u8 {
     let library = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    if let Some(Error::PortNotReady { .. }) = library {
+    if let Some(Error::PortNotReady { .. } | Error::NotHealthy { .. }) = library {
         return TIMED_OUT;
     }
     if !in_run {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use appcontainers::{
     ContainerName, Paths,
+    life::{HealthReport, LifePlan},
     network::{HeldPorts, ReservationError, Reservations},
     output::LogWriter,
     process::ProcessJournal,
@@ -17,7 +18,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::{
     agent::{AgentLink, Expected},
     monitor::Beginning,
-    run::{Running, listen, lock, publisher},
+    run::{LifeBefore, Running, listen, lock, publisher},
     system_init::SystemInit,
 };
 
@@ -36,7 +37,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     let handle = init.open().context("cannot open the container's init")?;
     let handle = handle.with_context(|| format!("container {name} has just ended"))?;
     let container = ContainerRecord::load(&paths, name)?;
-    if record.agent.is_none() && container.is_some_and(|container| container.init == Init::System) {
+    if record.agent.is_none() && container.as_ref().is_some_and(|container| container.init == Init::System) {
         bail!("its agent is not known: the monitor died before it had noted that");
     }
     let agent_process = record.agent.unwrap_or(init);
@@ -67,6 +68,8 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     }
     let beginning = Beginning::Adoption { kept: record.kept };
     let system = record.agent.map(|_| SystemInit::new(&record)).transpose()?;
+    let plan = container.as_ref().map(LifePlan::of).unwrap_or_default();
+    let life = LifeBefore { plan, failure: None, report: HealthReport::load(&paths, name)? };
     let start = Started { record, init: handle, event: None };
     Ok(Running {
         paths,
@@ -80,6 +83,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
         processes,
         ports,
         beginning,
+        life,
         lock,
     })
 }

@@ -1,10 +1,10 @@
-//! The command line, by hand: three forms that only the library and LXC write.
+//! The command line, by hand: four forms that only the library and LXC write.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use appcontainers::{ContainerName, Paths, runtime::StartMode};
 
-const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
+const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | revive NAME | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
 /// What a monitor is started for.
@@ -16,6 +16,8 @@ pub enum Arguments {
     Adopt(ContainerName),
     /// To clear up after a container that is gone.
     Reap(ReapArguments),
+    /// To start a container again after its back-off, instead of a process that was killed.
+    Revive(ContainerName),
 }
 
 /// Which container to start, and how.
@@ -46,7 +48,8 @@ impl Arguments {
         let mut words = words.into_iter();
         match words.next().as_deref().and_then(|word| word.to_str()) {
             Some("run") => Self::parse_run(words),
-            Some("adopt") => Self::parse_adopt(words),
+            Some("adopt") => Self::parse_name(words).map(Self::Adopt),
+            Some("revive") => Self::parse_name(words).map(Self::Revive),
             Some("reap") => Self::parse_reap(words),
             _ => Err(USAGE),
         }
@@ -66,9 +69,9 @@ impl Arguments {
         Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, mode, startup }))
     }
 
-    fn parse_adopt(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+    fn parse_name(mut words: impl Iterator<Item = OsString>) -> Result<ContainerName, &'static str> {
         match (words.next().as_deref().and_then(|word| word.to_str()), words.next()) {
-            (Some(name), None) => name.parse().map(Self::Adopt).map_err(|_| USAGE),
+            (Some(name), None) => name.parse().map_err(|_| USAGE),
             _ => Err(USAGE),
         }
     }
@@ -96,13 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_and_nothing_else() {
+    fn the_four_forms_and_nothing_else() {
         let name: ContainerName = "web".parse().unwrap();
         assert_eq!(
             parse(&["run", "--startup", "web"]),
             Ok(Arguments::Run(RunArguments { name: name.clone(), mode: StartMode::Full, startup: true }))
         );
         assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
+        assert_eq!(parse(&["revive", "web"]), Ok(Arguments::Revive(name.clone())));
         assert_eq!(
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))

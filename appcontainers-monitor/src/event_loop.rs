@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use appcontainers::{
     ContainerName, Paths,
+    life::LifePlan,
     limits::Limits,
-    network::HeldPorts,
+    network::{HeldPorts, Reservations},
     record::ContainerRecord,
-    runtime::{StartRecord, free_agent, set_frozen},
+    runtime::{StartRecord, free_agent, is_frozen, set_frozen},
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -60,6 +61,7 @@ struct Ready {
     requests: bool,
     agent_ended: bool,
     out_of_memory: bool,
+    health: bool,
     clients: Vec<bool>,
 }
 
@@ -86,12 +88,13 @@ impl EventLoop<'_> {
             }
             self.monitor.serve_clients(&mut actions)?;
             self.monitor.tick(Instant::now(), &mut actions)?;
+            self.look_after_health(ready.health)?;
             // In this order: acknowledgements that were held back because the agent took nothing go out in the turn in which
             // it takes something again. Behind it there may be no other.
             self.monitor.agent.flush();
             self.monitor.settle()?;
             for action in actions.drain(..) {
-                self.act(action);
+                self.act(action)?;
             }
             self.oom.look(self.monitor, &self.start, ready.init, ready.out_of_memory);
             self.monitor.announce();
@@ -104,10 +107,22 @@ impl EventLoop<'_> {
                 }
                 return Ok(());
             }
-            if !self.monitor.is_ready() && Instant::now() >= hello_until {
+            if !self.monitor.is_greeted() && Instant::now() >= hello_until {
                 bail!("the container's agent did not answer within {} s", HELLO_TIMEOUT.as_secs());
             }
         }
+    }
+
+    /// Looks after the container's health, if something of that is due.
+    fn look_after_health(&mut self, socket_is_ready: bool) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if !socket_is_ready && self.monitor.health_deadline().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        let Self { monitor, start, paths, name, .. } = self;
+        // All reservations are read for it, so it is asked for as seldom as can be.
+        let address = || Some(Reservations::read(paths).ok()?.get(name)?.ip);
+        monitor.tick_health(now, socket_is_ready, || is_frozen(start), address)
     }
 
     /// Does what a container with an init of its own wants.
@@ -149,7 +164,7 @@ impl EventLoop<'_> {
     fn wait(&mut self, hello_until: Instant) -> anyhow::Result<Ready> {
         let now = Instant::now();
         self.accept_after = self.accept_after.filter(|after| *after > now);
-        let hello_until = (!self.monitor.is_ready()).then_some(hello_until);
+        let hello_until = (!self.monitor.is_greeted()).then_some(hello_until);
         let without_agent = self.system.as_ref().and_then(SystemInit::deadline);
         let until =
             [self.monitor.deadline(), self.monitor.agent.deadline(now), hello_until, self.accept_after, without_agent];
@@ -184,6 +199,10 @@ impl EventLoop<'_> {
         items.extend(agent_process.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
         let agent_end = items.len();
         items.extend(self.oom.raw_fd().map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)));
+        let health = items.len();
+        items.extend(self.monitor.health_socket().map(|(fd, is_connecting)| {
+            zmq::PollItem::from_fd(fd, if is_connecting { zmq::POLLOUT } else { zmq::POLLIN })
+        }));
         match zmq::poll(&mut items, timeout) {
             Ok(_) | Err(zmq::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -197,7 +216,8 @@ impl EventLoop<'_> {
             requests: items[4..first_client].last().is_some_and(is_ready),
             clients: items[first_client..clients_end].iter().map(is_ready).collect(),
             agent_ended: items[clients_end..agent_end].iter().any(is_ready),
-            out_of_memory: items[agent_end..].iter().any(is_ready),
+            out_of_memory: items[agent_end..health].iter().any(is_ready),
+            health: items[health..].iter().any(is_ready),
         })
     }
 
@@ -236,7 +256,7 @@ impl EventLoop<'_> {
         self.monitor.set_paused(paused)
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Action) -> anyhow::Result<()> {
         match action {
             Action::Freeze => match set_frozen(&self.start, true) {
                 Ok(()) => self.monitor.frozen(),
@@ -279,7 +299,13 @@ impl EventLoop<'_> {
                     tracing::error!(%errno, "cannot kill the container's init");
                 }
             }
+            Action::ReadLife(client) => {
+                let record = ContainerRecord::load(self.paths, self.name).map_err(anyhow::Error::new);
+                let plan = record.and_then(|record| Ok(LifePlan::of(&record.context("it has no configuration")?)));
+                self.monitor.life_read(client, plan)?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -27,5 +27,6 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Arguments::Run(run) => run::run(&run.name, || start::start(run)),
         Arguments::Adopt(name) => run::run(name, || adopt::adopt(name)),
         Arguments::Reap(reap) => reap::reap(reap),
+        Arguments::Revive(name) => reap::revive(name),
     }
 }

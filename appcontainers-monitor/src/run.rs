@@ -8,12 +8,20 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use appcontainers::{ContainerName, Paths, network::HeldPorts, output::LogWriter, process::ProcessJournal, runtime};
+use appcontainers::{
+    ContainerName, Paths,
+    life::{HealthReport, LifePlan},
+    network::HeldPorts,
+    output::LogWriter,
+    process::ProcessJournal,
+    runtime,
+};
 use appcontainers_wire::client::ToClient;
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock},
@@ -74,7 +82,18 @@ pub(crate) struct Running {
     pub(crate) processes: ProcessJournal,
     pub(crate) ports: HeldPorts,
     pub(crate) beginning: Beginning,
+    pub(crate) life: LifeBefore,
     pub(crate) lock: File,
+}
+
+/// What is asked of the container's life, and what is known of it.
+#[derive(Default)]
+pub(crate) struct LifeBefore {
+    pub(crate) plan: LifePlan,
+    /// How it has failed before this start, where its script for that has not heard of it.
+    pub(crate) failure: Option<String>,
+    /// What the monitor before this one has found.
+    pub(crate) report: Option<HealthReport>,
 }
 
 fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
@@ -91,6 +110,8 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     if running.start.record.paused {
         monitor.adopt_paused();
     }
+    let LifeBefore { plan, failure, report } = running.life;
+    monitor.set_life(plan, failure, report)?;
     let init = running.start.init.try_clone()?;
     let mut events = EventLoop {
         monitor: &mut monitor,
@@ -122,6 +143,7 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
         let _ = pidfd_send_signal(&running.start.init, Signal::KILL);
     }
     events.monitor.stopped();
+    let orphan = events.start.clone();
     let root = running.paths.container_run(&running.name).join("root");
     if let Err(error) = appcontainers_sys::mount::unmount_lazily(&root) {
         tracing::debug!(%error, "cannot unmount the container's root");
@@ -129,7 +151,21 @@ fn watch(running: Running, first: ClientLink) -> anyhow::Result<()> {
     // The container may be started again while a slow client still reads what this start printed.
     drop(running.lock);
     events.farewell();
+    reap_orphan(&running.paths, &running.name, &orphan);
     ended
+}
+
+/// LXC's monitor has the container cleared up; where that was killed, and took the container with it, nobody does.
+fn reap_orphan(paths: &Paths, name: &ContainerName, start: &runtime::StartRecord) {
+    if runtime::has_lxc_monitor(start) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = Command::new(program);
+    command.arg("reap").arg("--root").arg(paths.root()).arg("--run").arg(paths.run()).arg(name.as_str()).arg(&start.id);
+    if let Err(error) = command.current_dir("/").status() {
+        tracing::warn!(%error, "cannot clear up after the container");
+    }
 }
 
 /// Bounds what this process takes of the host, whatever is wrong with it: the container is on the other end of its socket.

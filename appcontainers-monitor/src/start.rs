@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use appcontainers::{
     Paths,
     container::startup_specs,
+    life::{LifePlan, LifeState},
     network::{self, HeldPorts, HostNetwork, Link, NetworkMode, ReservationError, Reservations, policy},
     output::LogWriter,
     process::ProcessJournal,
@@ -17,7 +18,7 @@ use crate::{
     agent::{AgentLink, Expected},
     arguments::RunArguments,
     monitor::Beginning,
-    run::{Running, listen, lock, publisher},
+    run::{LifeBefore, Running, listen, lock, publisher},
     system_init::{NO_INIT, SystemInit},
 };
 
@@ -117,6 +118,12 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;
     let beginning =
         if arguments.startup { Beginning::Startup(startup_specs(&container.config)) } else { Beginning::ForCommands };
+    let mut life = LifeBefore::default();
+    if mode == StartMode::Full {
+        let untold = LifeState::load(&paths, name)?.filter(|state| state.untold).and_then(|state| state.last_end);
+        life.plan = LifePlan::of(&container);
+        life.failure = untold.map(|end| end.why);
+    }
     Ok(Running {
         paths,
         name: name.clone(),
@@ -129,6 +136,7 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         processes,
         ports,
         beginning,
+        life,
         lock,
     })
 }

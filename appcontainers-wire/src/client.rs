@@ -86,6 +86,8 @@ pub enum FromClient {
     Pause,
     /// Have a paused container go on; the answer is `Done`.
     Unpause,
+    /// Read what is asked of the container's life (restart policy, health check, scripts) anew; the answer is `Done`.
+    ReadLife,
     /// Freeze all processes until this connection ends or sends `Thaw`.
     Freeze,
     /// End this connection's freeze.
@@ -142,7 +144,7 @@ pub enum ToClient {
         /// How many of them the command has taken.
         taken_bytes: u64,
     },
-    /// The answer to `SignalProcess`, `HoldPorts`, `LimitsChanged`, `Pause` and `Unpause`.
+    /// The answer to `SignalProcess`, `HoldPorts`, `LimitsChanged`, `Pause`, `Unpause` and `ReadLife`.
     Done,
     /// The log goes up to here.
     Logged {

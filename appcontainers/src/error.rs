@@ -166,6 +166,59 @@ pub enum Error {
         /// The container.
         name: ContainerName,
     },
+    /// What goes with its end can't be started again.
+    #[error(
+        "container {name} is ephemeral: it is gone when it ends, and can't be started again; load its image without --ephemeral (or --rm)"
+    )]
+    EphemeralRestart {
+        /// The container.
+        name: ContainerName,
+    },
+    /// What can't be asked of a container's life.
+    #[error("container {name}")]
+    Life {
+        /// The container.
+        name: ContainerName,
+        /// What.
+        #[source]
+        source: crate::life::InvalidLife,
+    },
+    /// A container was not started with others.
+    #[error("container {name}")]
+    Dependency {
+        /// The container.
+        name: ContainerName,
+        /// Why.
+        #[source]
+        source: crate::life::DependencyError,
+    },
+    /// Nobody looks at a container's health.
+    #[error("container {name} has no health check; give it one: appc set {name} --health-cmd CMD")]
+    NoHealthCheck {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A container has ended, or never ran, before it was healthy.
+    #[error("container {name} has stopped before it was healthy; `appc -c {name} logs` may say why")]
+    EndedBeforeHealthy {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A container was not healthy in time.
+    #[error("container {name} was not healthy within {} s, but {status}{said}", waited.as_secs())]
+    NotHealthy {
+        /// The container.
+        name: ContainerName,
+        /// How it is.
+        status: &'static str,
+        /// How long it was waited for that.
+        waited: Duration,
+        /// What the last try found, behind a colon.
+        said: String,
+    },
+    /// Callbacks on events.
+    #[error(transparent)]
+    Hook(#[from] crate::life::HookError),
     /// No image has this name.
     #[error("there is no image {name} in the store; `appc image ls` lists them, `appc load-image FILE.aimg` adds one")]
     UnknownImage {

@@ -23,6 +23,7 @@ mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+pub mod life;
 pub mod limits;
 mod name;
 pub mod network;
@@ -49,14 +50,17 @@ pub use appcontainers_wire::{
 pub use build::AppFile;
 pub use container::{
     ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot,
-    SnapshotOptions, SpawnOptions, TailOptions,
+    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PortProbe, PutOptions, PutSource, SaveOptions, Saved,
+    Snapshot, SnapshotOptions, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName};
+pub use life::{Hooks, Life};
+pub use name::{
+    ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName,
+};
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};

@@ -131,6 +131,21 @@ name_type! {
     SnapshotName
 }
 
+name_type! {
+    /// Names a cursor of [`Hooks`](crate::life::Hooks): as a container's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::CursorName;
+    ///
+    /// assert_eq!("pager".parse::<CursorName>()?.as_str(), "pager");
+    /// assert!("../pager".parse::<CursorName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    CursorName
+}
+
 /// A host name as in RFC 1123: 1 to 63 of `a-z`, `A-Z`, `0-9` and `-`, with no `-` at either end.
 ///
 /// # Examples

@@ -183,6 +183,11 @@ impl Paths {
         self.root.join("events")
     }
 
+    /// How far programs with hooks have come.
+    pub fn hooks(&self) -> PathBuf {
+        self.root.join("hooks")
+    }
+
     /// Volumes.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")

@@ -8,6 +8,7 @@ mod gateway;
 mod gc;
 mod images;
 mod network;
+mod start;
 mod stats;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::Limits;
+use crate::{life::Life, limits::Limits};
 
 /// What a container is given beyond its image; part of its configuration, so it is kept over restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,9 @@ pub struct Settings {
     /// What it may use of the host.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
+    /// What keeps it alive, and what it does at the turns of its life.
+    #[serde(default, skip_serializing_if = "Life::is_default")]
+    pub life: Life,
 }
 
 impl Settings {

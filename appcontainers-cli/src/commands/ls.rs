@@ -46,7 +46,7 @@ fn text(rows: &[Row]) -> String {
     let cells = |row: &Row| match row {
         Row::Container(container) => [
             container.name.to_string(),
-            container.status.as_str().to_owned(),
+            status(container),
             container.ip.to_string(),
             container.image.to_string(),
             format!("{:.0}", container.created),
@@ -56,11 +56,22 @@ fn text(rows: &[Row]) -> String {
     render::table(["NAME", "STATUS", "ADDRESS", "IMAGE", "CREATED"], rows.iter().map(cells))
 }
 
+/// Whether it runs, and how well.
+fn status(container: &ContainerDetails) -> String {
+    let status = container.status.as_str();
+    let health = container.life.health.as_ref().and_then(|health| health.status);
+    match (health, container.life.next_restart) {
+        (Some(health), _) => format!("{status} ({})", health.as_str()),
+        (None, Some(_)) if container.status.can_start() => format!("{status} (restarts)"),
+        (None, _) => status.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use appcontainers::{
         Error, Init, OverlayKind, Status,
-        container::{LimitDetails, NetworkRules},
+        container::{LifeDetails, LimitDetails, NetworkRules},
         image::ImageConfig,
     };
 
@@ -82,6 +93,7 @@ mod tests {
             privileged: false,
             autostart: false,
             init: Init::App,
+            life: LifeDetails::default(),
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
             layers: Vec::new(),

@@ -23,6 +23,7 @@ mod gc;
 mod image;
 mod inspect;
 mod kill;
+mod life_args;
 mod limit_args;
 mod link;
 mod links;
@@ -147,15 +148,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether its exit code is that of a command in a container, so that a failure of appc's own must look otherwise.
     pub(crate) fn exits_as_another(&self) -> bool {
-        matches!(
-            self,
-            Command::Run(_)
-                | Command::Exec(_)
-                | Command::Shell(_)
-                | Command::Spawn(_)
-                | Command::Wait(_)
-                | Command::Attach(_)
-        )
+        match self {
+            Command::Run(_) | Command::Exec(_) | Command::Shell(_) | Command::Spawn(_) | Command::Attach(_) => true,
+            Command::Wait(args) => !args.is_for_health(),
+            _ => false,
+        }
     }
 
     /// Whether the containers' network is to be whole before it: not for those that say what is wrong with it, or set it up or

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use appcontainers::{ContainerName, limits::LimitChange, network::policy::Egress};
 use clap::error::ErrorKind;
 
-use super::{command_args::usage, values};
+use super::{command_args::usage, life_args::LifeArgs, values};
 use crate::context::Context;
 
 /// Change a container, also while it runs
@@ -33,11 +33,15 @@ Examples:
   appc set web memory= cpus=none             as much as there is
   appc set web --ip 10.213.0.99              links and rules follow
   appc set web --egress none                 it reaches nothing outside
-  appc set web --egress 192.0.2.0/24,2001:db8::/32")]
+  appc set web --egress 192.0.2.0/24,2001:db8::/32
+  appc set web --restart on-failure:5 --health-http 8080/health --health-on-failure restart
+  appc set web --after db:healthy --on-stop './app --drain'")]
 pub(crate) struct Args {
     /// The container [default: -c, APPC_CONTAINER, this session's current one], and limits
     #[arg(value_name = "NAME|KEY=VALUE")]
     words: Vec<Word>,
+    #[command(flatten)]
+    life: LifeArgs,
     /// Give it this address of the containers' network
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
@@ -78,7 +82,7 @@ impl Args {
             let message = format!("one container at a time, not {} and {}", names[0], names[1]);
             usage("set", ErrorKind::TooManyValues, &message);
         }
-        if limits.is_empty() && self.ip.is_none() && self.egress.is_none() {
+        if limits.is_empty() && self.ip.is_none() && self.egress.is_none() && self.life.is_empty() {
             usage("set", ErrorKind::MissingRequiredArgument, "nothing to change; say what, as memory=512M");
         }
         let container = context.container(names.first())?;
@@ -91,6 +95,13 @@ impl Args {
         }
         if let Some(egress) = self.egress {
             container.set_egress(egress)?;
+        }
+        if !self.life.is_empty() {
+            // What makes no sense is found out before anything is changed.
+            self.life.clone().apply(&mut container.record()?.settings.life)?;
+            let mut applied = Ok(());
+            container.set_life(|life| applied = self.life.apply(life))?;
+            applied?;
         }
         Ok(())
     }

@@ -2,18 +2,22 @@
 
 use appcontainers::Settings;
 
-use super::limit_args::LimitArgs;
+use super::{life_args::LifeArgs, limit_args::LimitArgs};
 
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct SettingsArgs {
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    life: LifeArgs,
 }
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self { limits } = self;
-        Ok(Settings { limits: limits.into_limits() })
+        let Self { limits, life } = self;
+        let mut settings = Settings { limits: limits.into_limits(), ..Settings::default() };
+        life.apply(&mut settings.life)?;
+        Ok(settings)
     }
 }

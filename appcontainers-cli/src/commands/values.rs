@@ -37,6 +37,17 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time, `500ms`, `30s`, `2m`, or whole seconds.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let whole = text.parse().ok().map(Duration::from_secs);
+    let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
+    let most = Duration::from_secs(MAX_SECONDS);
+    whole
+        .or_else(with_unit)
+        .filter(|time| *time <= most)
+        .ok_or_else(|| format!("use a time, as 500ms, 30s or 2m, of {MAX_SECONDS} s at the most"))
+}
+
 /// Seconds, also parts of one, between two looks.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match text.parse() {
@@ -233,6 +244,16 @@ mod tests {
         assert_eq!(seconds("86400"), Ok(Duration::from_secs(86_400)));
         for bad in ["86401", "-1", "1.5", "", "ten"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        for (text, millis) in [("30", 30_000), ("500ms", 500), ("2m", 120_000), ("0", 0)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "-1s", "soon", "1.5", "86401"] {
+            assert!(time(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,6 +4,7 @@
 use appcontainers::{
     ContainerName, Paths, ProcessName,
     event::{self, Event, EventError, NewEvent},
+    life::{HealthReport, HealthStatus},
     process::Role,
 };
 use appcontainers_wire::{ExitStatus, ProcessId};
@@ -62,6 +63,29 @@ impl Announcer {
         }
     }
 
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Writes what was found of the container's health where others read it; none if nobody looks at it any more.
+    pub(super) fn store_health(&self, report: Option<&HealthReport>) {
+        let stored = match report {
+            Some(report) => report.store(&self.paths, &self.container),
+            None => HealthReport::remove(&self.paths, &self.container),
+        };
+        if let Err(error) = stored {
+            tracing::warn!("{:#}", anyhow::Error::new(error));
+        }
+    }
+
+    /// Tells that the container's health has changed.
+    pub(super) fn health(&mut self, report: &HealthReport) {
+        let said = report.said.as_ref().filter(|_| report.status == HealthStatus::Unhealthy);
+        let status = ("status".to_owned(), report.status.as_str().into());
+        let details = [Some(status), said.map(|said| ("said".to_owned(), said.as_str().into()))];
+        self.tell_all("health", details.into_iter().flatten().collect());
+    }
+
     /// Tells that the container can't go on.
     pub(super) fn fail(&mut self, why: &str) {
         self.tell("fail", ("error", why.into()));
@@ -80,7 +104,10 @@ impl Announcer {
     }
 
     fn tell(&mut self, kind: &'static str, (name, detail): (&str, Value)) {
-        let details = Map::from_iter([(name.to_owned(), detail)]);
+        self.tell_all(kind, Map::from_iter([(name.to_owned(), detail)]));
+    }
+
+    fn tell_all(&mut self, kind: &'static str, details: Map<String, Value>) {
         self.append(event::append(&self.paths, &NewEvent { details, ..NewEvent::new(&self.container, kind) }));
     }
 

@@ -1,10 +1,10 @@
 //! What the agent says.
 
 use anyhow::bail;
-use appcontainers::{output::RecordHeader, process::Role};
+use appcontainers::output::RecordHeader;
 use appcontainers_wire::{ProcessId, WIRE_VERSION, agent::FromAgent, client::ToClient};
 
-use super::{Monitor, Phase, processes::Request};
+use super::{Monitor, Phase, health::is_own};
 use crate::agent::{Inbox, quoted};
 
 impl Monitor {
@@ -23,6 +23,7 @@ impl Monitor {
             FromAgent::Hello { wire, version } => self.welcome(wire, &version),
             // What libzmq had of the connection before: it comes again.
             _ if !self.agent.is_open() => Ok(()),
+            message if process_of(&message).is_some_and(is_own) => self.take_of_check(&message, payload),
             FromAgent::Started { process, pid, input_bytes, taken_bytes } => {
                 self.started(process, pid, input_bytes, taken_bytes)
             }
@@ -51,10 +52,11 @@ impl Monitor {
         self.send_welcome()?;
         // What was said to the agent last may have been lost with its connection.
         self.spawn_again()?;
-        for spec in std::mem::take(&mut self.startup) {
-            self.spawn(Request::new(Role::Startup, None, spec))?;
-        }
-        if let Phase::Stopping(until) = self.phase {
+        self.ask_check_again()?;
+        self.go_on()?;
+        if let Phase::Stopping(until) = self.phase
+            && !self.is_about_to_shut_down()
+        {
             self.shut_down_by(until)?;
         }
         self.check_ready()
@@ -74,5 +76,17 @@ impl Monitor {
             state.taken_bytes += bytes;
             self.tell_owner(process, &ToClient::StdinCredit { bytes });
         }
+    }
+}
+
+/// Whose a message is.
+fn process_of(message: &FromAgent) -> Option<ProcessId> {
+    match message {
+        FromAgent::Hello { .. } => None,
+        FromAgent::Started { process, .. }
+        | FromAgent::SpawnFailed { process, .. }
+        | FromAgent::Output { process, .. }
+        | FromAgent::StdinCredit { process, .. }
+        | FromAgent::Exited { process, .. } => Some(*process),
     }
 }

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use appcontainers::{ProcessName, process::Role};
+use appcontainers::{
+    ProcessName,
+    life::{LifePlan, Script},
+    process::Role,
+};
 use appcontainers_wire::{
     ProcessSpec,
     agent::{STDIN_WINDOW_BYTES, ToAgent},
     client::{FromClient, ToClient},
 };
 
-use super::{Action, Monitor, Phase, processes::Request};
+use super::{Action, Monitor, Phase, life::Step, processes::Request};
 
 impl Monitor {
     /// Takes what clients have sent, and lets go of those that are gone.
@@ -104,6 +108,7 @@ impl Monitor {
                 actions.push(Action::Freeze);
             }
             (FromClient::Thaw, _) => self.thaw(id, actions),
+            (FromClient::ReadLife, _) => actions.push(Action::ReadLife(id)),
             (FromClient::HoldPorts, _) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.wants_ports = true;
@@ -161,11 +166,24 @@ impl Monitor {
         if let ToClient::Kept { was_kept: false } = answer {
             self.until_last_out = false;
             actions.push(Action::RecordKept);
-            for spec in startup {
-                self.spawn(Request::new(Role::Startup, None, spec))?;
-            }
+            self.look_after_health();
+            self.startup = startup;
+            self.steps.extend([Step::Script(Script::Start, None), Step::Startup]);
+            self.go_on()?;
         }
         self.tell(Some(client), &answer);
+        Ok(())
+    }
+
+    /// What is asked of the container's life was read, or why it could not be.
+    pub(crate) fn life_read(&mut self, client: u64, read: anyhow::Result<LifePlan>) -> anyhow::Result<()> {
+        match read {
+            Ok(plan) => {
+                self.set_life(plan, None, None)?;
+                self.tell(Some(client), &ToClient::Done);
+            }
+            Err(error) => self.refuse(client, &format!("{error:#}")),
+        }
         Ok(())
     }
 

@@ -17,23 +17,32 @@ mod answers;
 mod direct;
 mod from_agent;
 mod from_client;
+mod health;
+mod life;
 mod output;
 mod processes;
 mod stillness;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use appcontainers::{
+    life::LifePlan,
     output::LogWriter,
     process::{ProcessJournal, ProcessTable, Role},
 };
 use appcontainers_wire::{ExitStatus, ProcessId, ProcessSpec, Stream, agent::ToAgent, client::ToClient};
 
 pub use self::announcements::Announcer;
-use self::{output::Acknowledgements, processes::Process, stillness::Stillness};
+use self::{
+    health::Health,
+    life::{RunningScript, Step},
+    output::Acknowledgements,
+    processes::Process,
+    stillness::Stillness,
+};
 use crate::{agent::AgentLink, client_link::ClientLink};
 
 /// Between TERM and KILL when the last `run` in a container has ended.
@@ -72,6 +81,8 @@ pub enum Action {
     KillInit,
     /// To keep for an adopter that somebody asked for this container to run on.
     RecordKept,
+    /// Read what is asked of its life, for this client.
+    ReadLife(u64),
 }
 
 /// How this monitor comes to its container.
@@ -121,6 +132,18 @@ pub struct Monitor {
     /// Nobody asked for this container to run longer than the commands in it.
     until_last_out: bool,
     startup: Vec<ProcessSpec>,
+    /// Startup commands of this start have this number or a higher one.
+    first_of_start: Option<ProcessId>,
+    plan: LifePlan,
+    steps: VecDeque<Step>,
+    script: Option<RunningScript>,
+    /// It is unhealthy, or its startup commands have failed, and it is ended for that.
+    is_ending: bool,
+    health: Option<Health>,
+    /// The number of the next process of its own, which is nobody else's.
+    next_own: u32,
+    /// Its own have had this number or a higher one.
+    own_from: u32,
     init_pid: u32,
     /// Those that have ended since somebody asked.
     ends: Vec<(ProcessId, ExitStatus)>,
@@ -139,6 +162,8 @@ impl Monitor {
         init_pid: u32,
         beginning: Beginning,
     ) -> Self {
+        let next_id = journal.table().next_id();
+        let next_own = health::first_own();
         let mut monitor = Self {
             agent,
             clients: BTreeMap::new(),
@@ -151,13 +176,24 @@ impl Monitor {
             phase: Phase::Starting,
             until_last_out: false,
             startup: Vec::new(),
+            first_of_start: Some(next_id),
+            plan: LifePlan::default(),
+            steps: VecDeque::new(),
+            script: None,
+            is_ending: false,
+            health: None,
+            next_own,
+            own_from: next_own,
             init_pid,
             ends: Vec::new(),
             nofile: None,
             stillness: Stillness::default(),
         };
         match beginning {
-            Beginning::Startup(startup) => monitor.startup = startup,
+            Beginning::Startup(startup) => {
+                monitor.startup = startup;
+                monitor.steps.push_back(Step::Startup);
+            }
             Beginning::ForCommands => monitor.until_last_out = true,
             Beginning::Adoption { kept } => {
                 monitor.until_last_out = !kept;
@@ -211,6 +247,11 @@ impl Monitor {
         self.journal.table()
     }
 
+    /// Whether the agent has said hello.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.agent.is_open() || self.is_ready()
+    }
+
     /// Whether the container is on its way down.
     pub(crate) fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Stopping(_))
@@ -219,19 +260,25 @@ impl Monitor {
     /// When something is due, if nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let stop = match self.phase {
-            // There is nobody yet to whom to say what is due.
-            Phase::Starting => return None,
+            // There is nobody yet to whom to say what is due, but a script.
+            Phase::Starting => return self.script_deadline(),
             Phase::Ready => None,
             Phase::Stopping(until) => Some(until),
         };
         let moving = self.processes.values().filter(|_| !self.stands_still());
         let of_processes = moving.filter_map(Process::deadline);
-        let of_output = [self.acknowledgements.retry_at(), self.acknowledgements.due_at()];
+        let of_output = [
+            self.acknowledgements.retry_at(),
+            self.acknowledgements.due_at(),
+            self.script_deadline(),
+            self.health_deadline(),
+        ];
         of_processes.chain(stop).chain(of_output.into_iter().flatten()).min()
     }
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) -> anyhow::Result<()> {
+        self.tick_script(now)?;
         if self.phase != Phase::Starting {
             if !self.stands_still() {
                 self.tick_processes(now)?;
@@ -249,7 +296,7 @@ impl Monitor {
     }
 
     fn check_ready(&mut self) -> anyhow::Result<()> {
-        if self.phase == Phase::Starting && self.processes.values().all(Process::is_known) {
+        if self.phase == Phase::Starting && self.has_begun() && self.processes.values().all(Process::is_known) {
             self.phase = Phase::Ready;
             for id in self.clients.keys().copied().collect::<Vec<_>>() {
                 self.send_ready(id);
@@ -287,6 +334,10 @@ impl Monitor {
                 }
             }
         }
+        if self.stop_by_script(grace)? {
+            return Ok(());
+        }
+        self.steps.clear();
         self.phase = Phase::Stopping(until);
         self.shut_down_by(until)
     }

@@ -186,6 +186,7 @@ impl Monitor {
         self.happened("process-exit", process, None, [("failure", failure.to_string().into())]);
         self.forget_output(process);
         self.agent.send(&ToAgent::Noted { process }, &[])?;
+        self.life_after(process, &End::NotStarted(failure.clone()))?;
         self.check_ready()?;
         self.tell(client, &ToClient::SpawnFailed { failure });
         Ok(())
@@ -212,6 +213,7 @@ impl Monitor {
                 0 => self.happened("process-exit", process, Some(status), []),
                 _ => self.happened("process-exit", process, Some(status), [("restarts", restarts.into())]),
             }
+            self.life_after(process, &End::Exited(status))?;
             // That it was the last one out comes first: then its client waits for the container's end.
             self.check_ready()?;
             self.tell_owner(process, &ToClient::Exited { status, position });

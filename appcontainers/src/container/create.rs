@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Container, limits, monitor, recover, rename};
 use crate::{
-    ContainerName, Error, Hostname, ImageName, Paths,
+    ContainerName, Error, Hostname, ImageName, Paths, Service,
     error::io_error,
     event, gateway,
     image::{BaseReference, Manifest},
@@ -41,6 +41,10 @@ pub(crate) struct NewContainer<'a> {
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
     limits::check(paths, &new.settings.limits)?;
+    // Before there is a name: what nobody named is in nobody's way.
+    let name = new.name.cloned().unwrap_or_else(|| random_name(&new.manifest.name));
+    let records = || Service::open(paths.clone()).records();
+    super::life::check(paths, &name, new.overlay, &new.settings.life, records)?;
     let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
     let (lock, reservation, settings) = reserve(paths, new.name, &new.manifest.name, options)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.

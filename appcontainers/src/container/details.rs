@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Container, LimitDetails};
+use super::{Container, LifeDetails, LimitDetails};
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths,
     image::{Digest, ImageConfig},
@@ -60,6 +60,8 @@ pub struct ContainerDetails {
     pub autostart: bool,
     /// What its process 1 is.
     pub init: Init,
+    /// What keeps it alive, and how it stands.
+    pub life: LifeDetails,
     /// When it was made.
     pub created: Timestamp,
     /// How its program is run.
@@ -152,9 +154,11 @@ pub(crate) fn details(
     let name = &record.name;
     let reservation = reservations.get(name).ok_or_else(|| ReservationError::Unknown { name: name.clone() })?;
     let network = NetworkPolicy::load(paths, name)?;
+    let status = runtime::shown_status(paths, name)?;
     Ok(ContainerDetails {
         name: name.clone(),
-        status: runtime::shown_status(paths, name)?,
+        status,
+        life: LifeDetails::new(paths, name, &record.settings.life, status)?,
         ip: reservation.ip,
         ip6: reservations.settings().addresses(reservation.ip).v6,
         mac: reservation.mac,

@@ -6,11 +6,12 @@ use appcontainers_wire::client::{FromClient, ToClient};
 
 use super::{Container, length, monitor, recover, startup_specs};
 use crate::{
-    Error,
+    ContainerName, Error,
+    life::{self, Ending, note_ending},
     process::{Connection, ConnectionError},
     record::{ContainerRecord, OverlayKind},
-    runtime::{self, RuntimeError, StartMode, Status},
-    state::ContainerLock,
+    runtime::{self, RuntimeError, Status},
+    state::{ContainerLock, Durability},
 };
 
 /// Between TERM and KILL unless the caller says otherwise.
@@ -19,8 +20,15 @@ pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than anybody waits for.
 const LONGEST_STOP_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Whether a container would have gone on anyway.
-struct WasKept(bool);
+/// What came of asking a container to outlive the commands that it was started for.
+pub(super) enum Kept {
+    /// It does from now on.
+    Now,
+    /// It did before.
+    Before,
+    /// It is on its way down: when it is there, it can be started again.
+    IsEnding,
+}
 
 impl Container {
     /// Starts the container and its startup commands; returns when they run. One that runs only for as long as a
@@ -29,43 +37,74 @@ impl Container {
         let mut lock = self.lock()?;
         self.refuse_paused()?;
         let mut record = self.record()?;
-        length::check(&self.name, &startup_specs(&record.config))?;
+        startup_length(&self.name, &record)?;
         while self.status()? == Status::Running {
-            match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
-                // Its monitor has died under way.
-                Err(ConnectionError::Ended) if self.status()? == Status::Running => {}
-                // It is on its way down: when it is there, start it again.
-                Err(ConnectionError::Ended | ConnectionError::Stopping) => {
+            match self.keep()? {
+                Kept::IsEnding => {
                     monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
                     drop(lock);
                     lock = self.lock()?;
                 }
-                Err(source) => return Err(Error::Monitor { name: self.name.clone(), source }),
-                Ok(WasKept(false)) => return Ok(()),
-                Ok(WasKept(true)) => return Err(RuntimeError::Running { name: self.name.clone() }.into()),
+                Kept::Now => return self.begin_anew(&lock),
+                Kept::Before => return Err(RuntimeError::Running { name: self.name.clone() }.into()),
             }
         }
         self.check_can_start()?;
-        if std::mem::take(&mut record.survives_stop) {
-            record.store(&self.paths)?;
+        // Whatever became of it before, from now on somebody wants it to run.
+        self.begin_anew(&lock)?;
+        self.launch(&lock, &mut record)?;
+        life::cancel(&self.paths, &lock, Durability::Volatile, |state| state.untold = false)
+    }
+
+    /// Makes a container that runs outlive the commands that it was started for.
+    pub(super) fn keep(&self) -> Result<Kept, Error> {
+        let record = self.record()?;
+        loop {
+            return match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
+                // Its monitor has died under way.
+                Err(ConnectionError::Ended) if self.status()? == Status::Running => continue,
+                Err(ConnectionError::Ended | ConnectionError::Stopping) => Ok(Kept::IsEnding),
+                Err(source) => Err(Error::Monitor { name: self.name.clone(), source }),
+                Ok(kept) => Ok(kept),
+            };
         }
-        let mut connection = monitor::spawn(&self.paths, &lock, StartMode::Full, true)?;
-        Ok(monitor::wait_ready(&self.paths, &lock, &mut connection)?)
+    }
+
+    /// Forgets failures and restarts of before: somebody starts the container.
+    fn begin_anew(&self, lock: &ContainerLock) -> Result<(), Error> {
+        life::cancel(&self.paths, lock, Durability::Volatile, |state| {
+            (state.stopped, state.restarts, state.failures) = (false, 0, 0);
+        })
     }
 
     /// Stops the container: TERM to its processes, KILL after `timeout`. One that is stopped stays so. An ephemeral
     /// container is gone afterwards.
     pub fn stop(&self, timeout: Duration) -> Result<(), Error> {
+        self.stop_as(timeout, &Ending::Asked)
+    }
+
+    /// As [`Container::stop`], because the host goes down: its next boot starts the container as if it had not been stopped.
+    pub(crate) fn stop_with_host(&self, timeout: Duration) -> Result<(), Error> {
+        self.stop_as(timeout, &Ending::Host)
+    }
+
+    fn stop_as(&self, timeout: Duration, ending: &Ending) -> Result<(), Error> {
         self.record()?;
         // Times are added up from here on.
         let timeout = timeout.min(LONGEST_STOP_TIMEOUT);
         loop {
             if self.status()? == Status::Running {
+                note_ending(&self.paths, &self.name, ending.clone())?;
                 monitor::stop(&self.paths, &self.name, timeout)?;
             }
             // Waits for a start that is under way. Whoever gets the lock first after the end clears up.
             let lock = self.settle()?;
             if self.status()? != Status::Running {
+                // Perhaps it was down already, and was to be started again.
+                let is_asked = *ending == Ending::Asked;
+                let durability = ContainerRecord::load(&self.paths, &self.name)?
+                    .map_or(Durability::Volatile, |record| record.overlay.durability());
+                life::cancel(&self.paths, &lock, durability, |state| state.stopped |= is_asked)?;
                 if ContainerRecord::load(&self.paths, &self.name)?.is_none() {
                     lock.remove()?;
                 }
@@ -105,6 +144,7 @@ impl Container {
     pub fn remove(self, force: bool) -> Result<(), Error> {
         if force {
             // Without the lock: a command that works in the container and holds it ends with that.
+            note_ending(&self.paths, &self.name, Ending::Asked)?;
             monitor::kill(&self.paths, &self.name)?;
         }
         let lock = ContainerLock::acquire(&self.paths, &self.name)?;
@@ -138,12 +178,16 @@ impl Container {
     }
 }
 
-/// Makes a running container outlive the commands that it was started for.
-fn ask_to_keep(connection: &mut Connection, record: &ContainerRecord) -> Result<WasKept, ConnectionError> {
+/// Whether what is run at a container's start can be passed on.
+pub(super) fn startup_length(name: &ContainerName, record: &ContainerRecord) -> Result<(), Error> {
+    length::check(name, &startup_specs(&record.config))
+}
+
+fn ask_to_keep(connection: &mut Connection, record: &ContainerRecord) -> Result<Kept, ConnectionError> {
     connection.send(&FromClient::Keep { startup: startup_specs(&record.config) }, &[])?;
     loop {
         match connection.receive(monitor::READY_TIMEOUT)? {
-            ToClient::Kept { was_kept } => return Ok(WasKept(was_kept)),
+            ToClient::Kept { was_kept } => return Ok(if was_kept { Kept::Before } else { Kept::Now }),
             ToClient::Stopping | ToClient::Stopped => return Err(ConnectionError::Stopping),
             _ => {}
         }

@@ -129,7 +129,7 @@ impl Logs {
     }
 
     /// Goes on from there, a position that the log is known to have or to have had.
-    pub(super) fn seek(&mut self, position: u64) {
+    pub(crate) fn seek(&mut self, position: u64) {
         self.reader.seek(position);
         self.skipped = 0;
     }

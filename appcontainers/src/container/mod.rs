@@ -12,6 +12,7 @@ mod details;
 mod exec;
 mod files;
 mod length;
+mod life;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -38,11 +39,12 @@ pub(crate) use details::details;
 pub use details::{AllowRule, ContainerDetails, LinkRule, NetworkRules, PublishRule};
 pub use files::{FetchDestination, FetchOptions, PutOptions, PutSource, TailOptions};
 pub use length::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
+pub use life::{HealthDetails, LifeDetails};
 pub use lifecycle::DEFAULT_STOP_TIMEOUT;
 pub use limits::LimitDetails;
 pub use logs::{LogPiece, LogQuery, Logs};
 pub use network::{InvalidSource, Linked, Source};
-pub use port::{HttpPath, InvalidHttpPath, PortFailure};
+pub use port::{HttpPath, InvalidHttpPath, PortFailure, PortProbe};
 pub use processes::SpawnOptions;
 pub(crate) use rename::complete_of as complete_renaming_of;
 pub use save::{SaveOptions, Saved};
@@ -163,7 +165,8 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
-    limits::complete(paths, lock)
+    limits::complete(paths, lock)?;
+    crate::life::mend(paths, lock)
 }
 
 /// What a command that was killed left of a container which is there, and [`recover`] brings to its end or removes: kind and place.

@@ -11,6 +11,7 @@ use appcontainers_wire::client::{FromClient, ToClient};
 
 use crate::{
     ContainerName, Paths,
+    life::{Ending, Script, note_ending},
     process::{Connection, ConnectionError},
     runtime::{self, ProcessIdentity, RuntimeError, StartMode, StartRecord, Status, host_error, programs},
     state::{ContainerLock, create_directory},
@@ -178,7 +179,8 @@ pub(super) fn stop(paths: &Paths, name: &ContainerName, grace: Duration) -> Resu
     });
     let Ok(mut connection) = asked else { return kill(paths, name) };
     let start = StartRecord::load(paths, name)?;
-    let timeout = grace + Duration::from_secs(15);
+    // Its script for that comes before, in a time of its own.
+    let timeout = grace + grace.min(Script::Stop.limit()) + Duration::from_secs(15);
     let until = Instant::now() + timeout;
     loop {
         match connection.receive(until.saturating_duration_since(Instant::now())) {
@@ -215,6 +217,7 @@ fn kill_start(name: &ContainerName, start: &StartRecord) -> Result<(), RuntimeEr
 /// shares with its monitor until it is recorded: so no living command waits for this one.
 pub(super) fn end(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeError> {
     let name = lock.name();
+    note_ending(paths, name, Ending::NotStarted)?;
     if let Some(start) = StartRecord::load(paths, name)?
         && start.init.is_none()
         && start.status() != Status::Ended

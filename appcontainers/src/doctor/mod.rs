@@ -5,6 +5,7 @@ mod firewall;
 mod gateway;
 mod host;
 mod leftovers;
+mod life;
 mod network;
 mod probe;
 mod state;
@@ -37,5 +38,6 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(state::leftovers(paths));
     checks.push(state::lost_reservations(paths));
     checks.push(state::unowned(paths));
+    checks.extend(life::restarts(paths));
     checks
 }

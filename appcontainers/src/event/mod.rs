@@ -24,6 +24,7 @@ pub use error::EventError;
 pub(crate) use journal::note;
 pub use journal::{NewEvent, append};
 pub use reader::{Events, Since};
+pub(crate) use watch::WatchedFiles;
 
 use appcontainers_wire::{ExitStatus, ProcessId};
 use jiff::Timestamp;

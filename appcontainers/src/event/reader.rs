@@ -29,6 +29,8 @@ pub enum Since {
     Number(u64),
     /// From the first on that was written at this time or later.
     Time(Timestamp),
+    /// Those to come.
+    Now,
 }
 
 /// A cursor in the journal. The iteration ends where the journal does for now, and goes on when there is more. What it has
@@ -105,6 +107,7 @@ impl Events {
         let (next, not_before) = match since {
             Since::Oldest => (oldest, None),
             Since::Time(time) => (oldest, Some(time)),
+            Since::Now => (last_number(&directory, &segments)? + 1, None),
             Since::Number(number) => {
                 let last = last_number(&directory, &segments)?;
                 if number > last {

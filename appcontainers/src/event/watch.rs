@@ -54,6 +54,43 @@ impl Watch {
     }
 }
 
+/// Sees what is written to the journal's directory and to others.
+#[derive(Debug)]
+pub(crate) struct WatchedFiles(Watch);
+
+impl WatchedFiles {
+    /// The journal's directory.
+    pub(crate) fn new(directory: &Path) -> Result<Self, EventError> {
+        Watch::new(directory).map(Self)
+    }
+
+    /// One more; the same one twice is once. One that is not there is passed over.
+    pub(crate) fn add(&self, directory: &Path) -> Result<(), EventError> {
+        let seen = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::ONLYDIR;
+        match inotify::add_watch(&self.0.inotify, directory, seen) {
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed(directory)(error)),
+        }
+    }
+
+    /// Waits until something was written.
+    pub(crate) fn wait(&self) -> Result<(), EventError> {
+        poll(&mut [PollFd::new(&self.0.inotify, PollFlags::IN)], None).map(drop).or_else(|error| match error {
+            Errno::INTR => Ok(()),
+            error => Err(failed(&self.0.directory)(error)),
+        })?;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut changes = inotify::Reader::new(&self.0.inotify, &mut buffer);
+        loop {
+            match changes.next() {
+                Ok(_) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(()),
+                Err(error) => return Err(failed(&self.0.directory)(error)),
+            }
+        }
+    }
+}
+
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()

@@ -24,6 +24,8 @@ pub enum Role {
     Background,
     /// The container, which starts it whenever it is started itself.
     Startup,
+    /// The container, at a turn of its life: its start, its failure, its stop.
+    Script,
     /// A client, which has an operation on the container's files done.
     FileOperation,
 }

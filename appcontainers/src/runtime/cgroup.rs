@@ -211,6 +211,16 @@ pub(crate) fn set_frozen(name: &str, frozen: bool) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not freeze all processes in time"))
 }
 
+/// Whether all processes of cgroup `name` stand still, by version 2 or by version 1's freezer.
+pub(super) fn is_frozen(name: &str) -> bool {
+    let base = Bases::read();
+    let says = |root: PathBuf, file: &str, wanted: &str| {
+        let text = fs::read_to_string(base.below(root).join(name).join(file)).unwrap_or_default();
+        text.lines().any(|line| line == wanted)
+    };
+    says(unified(), "cgroup.events", "frozen 1") || says(Path::new(MOUNT).join("freezer"), "freezer.state", "FROZEN")
+}
+
 /// Lets the wait that every first move between cgroups costs (an RCU grace period, 8 to 16 ms) pass in a
 /// thread, while the caller does other things: writes the calling process to the cgroup that it is in.
 ///

@@ -22,7 +22,7 @@ use super::{
     start_record::START_RECORD,
 };
 use crate::{
-    ContainerName, Paths, event, gateway,
+    ContainerName, Paths, event, gateway, life,
     network::{
         ReservationError, ReservationStore,
         policy::{self, NetworkPolicy, PolicyChange, PolicyError},
@@ -71,6 +71,11 @@ pub fn finish(paths: &Paths, lock: &ContainerLock, only: Option<&str>) -> Result
     }
     apparmor::forget(name, &start.id);
     let record = ContainerRecord::load(paths, name)?;
+    if start.mode == StartMode::Full
+        && let Some(record) = &record
+    {
+        life::ended(paths, lock, record, &start)?;
+    }
     let is_of_this_boot = start.boot == boot::id();
     if record.is_some_and(|record| goes_with(&record, &start) || (!is_of_this_boot && record.boot.is_some())) {
         remove(paths, lock)?;
@@ -141,6 +146,10 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
     }
     let name = lock.name();
     forget_rules(paths, name)?;
+    if let Err(error) = life::cancel(paths, lock, Durability::Volatile, |_| {}) {
+        // Who waits to start it again finds nothing.
+        tracing::warn!(%name, %error, "cannot take a restart back");
+    }
     let directory = paths.container(name);
     // What need not survive a power cut need not be removed for good either: holding the host's lock over a flush
     // keeps all other commands waiting.

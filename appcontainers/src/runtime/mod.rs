@@ -33,7 +33,8 @@ pub(crate) use rootfs::{
 pub use scope::enter as enter_scope;
 pub(crate) use start::payload_cgroup;
 pub use start::{
-    AGENT_SOCKET_DIR, Started, Starting, begin, cgroup_path, memory_events, oom_kills, processes, set_frozen,
+    AGENT_SOCKET_DIR, Started, Starting, begin, cgroup_path, has_lxc_monitor, is_frozen, memory_events, oom_kills,
+    processes, set_frozen,
 };
 pub(crate) use start_files::{resolv_conf, rewrite_hosts};
 pub(crate) use start_record::shown_status;

@@ -253,6 +253,16 @@ pub fn processes(start: &StartRecord) -> Vec<rustix::process::Pid> {
     cgroup::processes(&payload_cgroup(start))
 }
 
+/// Whether the processes of a running container stand still.
+pub fn is_frozen(start: &StartRecord) -> bool {
+    cgroup::is_frozen(&payload_cgroup(start))
+}
+
+/// Whether LXC's monitor, which has a container that is gone cleared up, is there.
+pub fn has_lxc_monitor(start: &StartRecord) -> bool {
+    !cgroup::processes(&format!("{}/monitor", start.cgroup)).is_empty()
+}
+
 /// How many of the container's processes the kernel has ended so far because there was no memory left for them.
 pub fn oom_kills(start: &StartRecord) -> u64 {
     cgroup::oom_kills(&payload_cgroup(start))

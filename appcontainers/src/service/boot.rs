@@ -1,15 +1,18 @@
 //! What happens to containers when the host boots and when it goes down.
 
-use std::{num::NonZeroUsize, sync::Mutex, thread, time::Duration};
+use std::{sync::Mutex, thread, time::Duration};
 
 use super::Service;
-use crate::{Container, ContainerName, Error, container::recover, runtime::Status, state::ContainerLock};
+use crate::{
+    Container, ContainerName, Error, container::recover, life::LifeState, record::ContainerRecord, runtime::Status,
+    state::ContainerLock,
+};
 
 /// How many containers are stopped at once: most of a stop is waiting.
 const STOPPED_AT_ONCE: usize = 32;
 
-/// How many containers are started at once for each processor: half of a start is waiting.
-const STARTED_AT_ONCE: usize = 2;
+/// How long the host's boot waits until a container is healthy after which others are started.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What became of a container that was to be started, or stopped, with others.
 #[derive(Debug)]
@@ -29,23 +32,35 @@ impl Service {
         let mut marked = Vec::new();
         for (name, record) in self.find_containers()? {
             let found = match record {
-                Ok(record) if !record.autostart => continue,
-                Ok(_) => self.container(&name).and_then(|container| Ok((container.status()?, container))),
+                Ok(record) => self.starts_at_boot(&record).and_then(|is_marked| match is_marked {
+                    true => self.container(&name).and_then(|container| Ok(Some((container.status()?, record)))),
+                    false => Ok(None),
+                }),
                 Err(error) => Err(error),
             };
             match found {
-                Ok((Status::Running, _)) => {}
-                Ok((_, container)) => marked.push(container),
+                Ok(None | Some((Status::Running, _))) => {}
+                Ok(Some((_, record))) => marked.push(record),
                 Err(error) => outcomes.push(Outcome { name, result: Err(error) }),
             }
         }
-        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        outcomes.extend(some_at_once(STARTED_AT_ONCE * processors, &marked, Container::start));
+        outcomes.extend(self.start_in_order(marked, HEALTH_PATIENCE));
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     }
 
-    /// Stops all containers that run, [`Container::stop`] with `timeout` for each; says what became of them, by name.
+    /// Whether the host's boot starts a container: it is marked for that, or its restart policy says so.
+    fn starts_at_boot(&self, record: &ContainerRecord) -> Result<bool, Error> {
+        let policy = record.settings.life.restart;
+        if record.autostart || policy.is_no() {
+            return Ok(record.autostart);
+        }
+        let state = LifeState::load(&self.paths, &record.name)?;
+        Ok(policy.starts_at_boot(state.is_some_and(|state| state.stopped)))
+    }
+
+    /// Stops all containers that run, as [`Container::stop`] does with `timeout` for each, but that the host's next boot starts
+    /// those whose restart policy is `unless-stopped`; says what became of them, by name.
     pub fn stop_all(&self, timeout: Duration) -> Result<Vec<Outcome>, Error> {
         let (mut running, mut outcomes) = (Vec::new(), Vec::new());
         for name in self.find_containers()?.into_keys() {
@@ -55,7 +70,7 @@ impl Service {
                 Err(error) => outcomes.push(Outcome { name, result: Err(error) }),
             }
         }
-        outcomes.extend(some_at_once(STOPPED_AT_ONCE, &running, |container| container.stop(timeout)));
+        outcomes.extend(some_at_once(STOPPED_AT_ONCE, &running, |container| container.stop_with_host(timeout)));
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     }
@@ -75,7 +90,7 @@ impl Service {
 }
 
 /// Does the same with all containers, with so many of them at once; what became of them, in any order.
-fn some_at_once(
+pub(super) fn some_at_once(
     most: usize,
     containers: &[Container],
     what: impl Fn(&Container) -> Result<(), Error> + Sync,

@@ -2,6 +2,7 @@
 
 mod build;
 mod gateway;
+mod health;
 mod images;
 mod memory;
 mod network;
@@ -31,6 +32,7 @@ pub(crate) const ALL: &[(&str, Measure)] = &[
     ("provision", provision::measure),
     ("memory", memory::measure),
     ("output", output::measure),
+    ("health", health::measure),
     ("gateway", gateway::measure),
     ("network", network::measure),
     ("rules", rules::measure),

@@ -29,10 +29,14 @@ impl Monitor {
                 Role::Foreground => process.hang_up_at = Some(now + CLAIM_PATIENCE),
                 // Its client has no way to go on.
                 Role::FileOperation => process.kill_at = Some(now),
-                Role::Background | Role::Startup => {}
+                Role::Background | Role::Startup | Role::Script => {}
             }
             self.processes.insert(record.id, process);
         }
+        self.own_from = crate::monitor::health::OWN_PROCESSES;
+        // Those that ended before are not counted.
+        let alive = table.records().filter(|record| record.role == Role::Startup && record.ended.is_none());
+        self.first_of_start = alive.map(|record| record.id).min();
     }
 
     /// Asks for those again of whose start the agent may not have heard: to it, the same twice is once.

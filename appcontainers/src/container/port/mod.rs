@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
+pub use self::probe::PortProbe;
 use self::probe::{Found, News};
 use super::Container;
 use crate::{
@@ -75,7 +78,8 @@ pub enum PortFailure {
 /// assert!("/a b".parse::<HttpPath>().is_err());
 /// # Ok::<(), appcontainers::InvalidHttpPath>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HttpPath(String);
 
 /// Not a path that can be asked for.
@@ -91,6 +95,20 @@ impl FromStr for HttpPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_valid = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
         if is_valid { Ok(Self(text.to_owned())) } else { Err(InvalidHttpPath { text: text.to_owned() }) }
+    }
+}
+
+impl TryFrom<String> for HttpPath {
+    type Error = InvalidHttpPath;
+
+    fn try_from(text: String) -> Result<Self, InvalidHttpPath> {
+        text.parse()
+    }
+}
+
+impl From<HttpPath> for String {
+    fn from(path: HttpPath) -> Self {
+        path.0
     }
 }
 

@@ -31,6 +31,85 @@ pub(super) enum Found {
     Ended,
 }
 
+/// One try at a TCP port, for whoever waits for other things as well: nothing of it blocks. It is ready when it takes the
+/// connection or, with a path, answers a GET on that with 2xx or 3xx.
+#[derive(Debug)]
+pub struct PortProbe {
+    stream: TcpStream,
+    address: SocketAddrV4,
+    http: Option<HttpPath>,
+    /// What was read of the answer, once it was asked.
+    head: Option<Vec<u8>>,
+}
+
+impl PortProbe {
+    /// Begins to connect. The inner error is what the try has found already.
+    pub fn begin(address: SocketAddrV4, http: Option<HttpPath>) -> io::Result<Result<Self, PortFailure>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Ok(Err(PortFailure::Connect(errno.into()))),
+        }
+        Ok(Ok(Self { stream: TcpStream::from(socket), address, http, head: None }))
+    }
+
+    /// Whether it waits until its socket can be written to, and not read from.
+    pub fn is_connecting(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Goes on when the socket is ready for what it waits for; what the try has found, if it is over.
+    pub fn advance(&mut self) -> Option<Result<(), PortFailure>> {
+        match &mut self.head {
+            Some(head) => read_answer(&mut self.stream, head),
+            None => match socket_error(&self.stream) {
+                Ok(Ok(())) => self.ask(),
+                Ok(Err(errno)) | Err(errno) => Some(Err(PortFailure::Connect(errno.into()))),
+            },
+        }
+    }
+
+    /// What is said of a try for which no time is left.
+    pub fn timed_out(&self) -> PortFailure {
+        if self.is_connecting() { PortFailure::NoConnection } else { PortFailure::NoAnswer }
+    }
+
+    fn ask(&mut self) -> Option<Result<(), PortFailure>> {
+        let Some(path) = &self.http else { return Some(Ok(())) };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: appc/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            self.address,
+            env!("CARGO_PKG_VERSION")
+        );
+        self.head = Some(Vec::new());
+        // The buffer of a new connection takes all of it.
+        self.stream.write_all(request.as_bytes()).err().map(|error| Err(PortFailure::Broken(error)))
+    }
+}
+
+fn read_answer(stream: &mut TcpStream, head: &mut Vec<u8>) -> Option<Result<(), PortFailure>> {
+    let mut piece = [0; 4096];
+    match stream.read(&mut piece) {
+        Ok(0) => return Some(Err(PortFailure::Closed)),
+        Ok(count) => head.extend_from_slice(&piece[..count]),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return None,
+        Err(error) => return Some(Err(PortFailure::Broken(error))),
+    }
+    match final_code(head) {
+        Ok(Some(200..=399)) => Some(Ok(())),
+        Ok(Some(code)) => Some(Err(PortFailure::Code(code))),
+        Ok(None) if head.len() <= MAX_HEAD_BYTES => None,
+        Ok(None) | Err(NotHttp) => Some(Err(PortFailure::NotHttp)),
+    }
+}
+
+impl AsFd for PortProbe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 /// Connects to the port and, with a path, asks for that; until `until`, or the end of `init`.
 pub(super) fn probe(
     address: SocketAddrV4,
@@ -38,61 +117,21 @@ pub(super) fn probe(
     init: BorrowedFd<'_>,
     until: Instant,
 ) -> io::Result<Found> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    match connect(&socket, &address) {
-        Ok(()) => {}
-        Err(Errno::INPROGRESS) => match wait(Some((socket.as_fd(), PollFlags::OUT)), init, until)? {
-            News::Socket => {
-                if let Err(errno) = socket_error(&socket)? {
-                    return Ok(Found::NotReady(PortFailure::Connect(errno.into())));
-                }
-            }
-            News::Nothing => return Ok(Found::NotReady(PortFailure::NoConnection)),
-            News::Ended => return Ok(Found::Ended),
-        },
-        Err(errno) => return Ok(Found::NotReady(PortFailure::Connect(errno.into()))),
-    }
-    match http {
-        Some(path) => get(TcpStream::from(socket), address, path, init, until),
-        None => Ok(Found::Ready),
-    }
-}
-
-/// Asks for a path and looks at the answer's code.
-fn get(
-    mut stream: TcpStream,
-    address: SocketAddrV4,
-    path: &HttpPath,
-    init: BorrowedFd<'_>,
-    until: Instant,
-) -> io::Result<Found> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: appc/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    // The buffer of a new connection takes all of it.
-    if let Err(error) = stream.write_all(request.as_bytes()) {
-        return Ok(Found::NotReady(PortFailure::Broken(error)));
-    }
-    let (mut head, mut piece) = (Vec::new(), [0; 4096]);
+    let mut probe = match PortProbe::begin(address, http.cloned())? {
+        Ok(probe) => probe,
+        Err(failure) => return Ok(Found::NotReady(failure)),
+    };
     loop {
-        match wait(Some((stream.as_fd(), PollFlags::IN)), init, until)? {
+        let waits_for = if probe.is_connecting() { PollFlags::OUT } else { PollFlags::IN };
+        match wait(Some((probe.as_fd(), waits_for)), init, until)? {
             News::Socket => {}
-            News::Nothing => return Ok(Found::NotReady(PortFailure::NoAnswer)),
+            News::Nothing => return Ok(Found::NotReady(probe.timed_out())),
             News::Ended => return Ok(Found::Ended),
         }
-        match stream.read(&mut piece) {
-            Ok(0) => return Ok(Found::NotReady(PortFailure::Closed)),
-            Ok(count) => head.extend_from_slice(&piece[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Ok(Found::NotReady(PortFailure::Broken(error))),
-        }
-        match final_code(&mut head) {
-            Ok(Some(200..=399)) => return Ok(Found::Ready),
-            Ok(Some(code)) => return Ok(Found::NotReady(PortFailure::Code(code))),
-            Ok(None) if head.len() <= MAX_HEAD_BYTES => {}
-            Ok(None) | Err(NotHttp) => return Ok(Found::NotReady(PortFailure::NotHttp)),
+        match probe.advance() {
+            Some(Ok(())) => return Ok(Found::Ready),
+            Some(Err(failure)) => return Ok(Found::NotReady(failure)),
+            None => {}
         }
     }
 }
