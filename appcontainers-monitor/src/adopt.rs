@@ -11,6 +11,7 @@ use appcontainers::{
     process::ProcessJournal,
     record::{ContainerRecord, Init},
     runtime::{self, AGENT_SOCKET_DIR, StartRecord, Started, Status},
+    secret,
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -64,6 +65,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     if let Err(error) = ports.follow(&paths, name) {
         tracing::warn!("{:#}", anyhow::Error::new(error));
     }
+    secret::catch_up(&paths, name);
     let beginning = Beginning::Adoption { kept: record.kept };
     let system = record.agent.map(|_| SystemInit::new(&record)).transpose()?;
     let start = Started { record, init: handle, event: None };

@@ -1,10 +1,10 @@
-//! The command line, by hand: three forms that only the library and LXC write.
+//! The command line, by hand: four forms that only the library and LXC write.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use appcontainers::{ContainerName, Paths, runtime::StartMode};
 
-const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | reap --root DIR --run DIR NAME ID \
+const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | secrets NAME | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
 /// What a monitor is started for.
@@ -14,6 +14,8 @@ pub enum Arguments {
     Run(RunArguments),
     /// To look after a container that runs and whose monitor has died.
     Adopt(ContainerName),
+    /// To give a container that runs its secrets.
+    Secrets(ContainerName),
     /// To clear up after a container that is gone.
     Reap(ReapArguments),
 }
@@ -46,7 +48,8 @@ impl Arguments {
         let mut words = words.into_iter();
         match words.next().as_deref().and_then(|word| word.to_str()) {
             Some("run") => Self::parse_run(words),
-            Some("adopt") => Self::parse_adopt(words),
+            Some("adopt") => Self::parse_name(words).map(Self::Adopt),
+            Some("secrets") => Self::parse_name(words).map(Self::Secrets),
             Some("reap") => Self::parse_reap(words),
             _ => Err(USAGE),
         }
@@ -66,9 +69,9 @@ impl Arguments {
         Ok(Self::Run(RunArguments { name: name.ok_or(USAGE)?, mode, startup }))
     }
 
-    fn parse_adopt(mut words: impl Iterator<Item = OsString>) -> Result<Self, &'static str> {
+    fn parse_name(mut words: impl Iterator<Item = OsString>) -> Result<ContainerName, &'static str> {
         match (words.next().as_deref().and_then(|word| word.to_str()), words.next()) {
-            (Some(name), None) => name.parse().map(Self::Adopt).map_err(|_| USAGE),
+            (Some(name), None) => name.parse().map_err(|_| USAGE),
             _ => Err(USAGE),
         }
     }
@@ -96,13 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_and_nothing_else() {
+    fn the_four_forms_and_nothing_else() {
         let name: ContainerName = "web".parse().unwrap();
         assert_eq!(
             parse(&["run", "--startup", "web"]),
             Ok(Arguments::Run(RunArguments { name: name.clone(), mode: StartMode::Full, startup: true }))
         );
         assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
+        assert_eq!(parse(&["secrets", "web"]), Ok(Arguments::Secrets(name.clone())));
         assert_eq!(
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))
@@ -114,6 +118,8 @@ mod tests {
             &["run", "a", "b"],
             &["adopt"],
             &["adopt", "a", "b"],
+            &["secrets"],
+            &["secrets", "a", "b"],
             &["reap", "web", "1"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");

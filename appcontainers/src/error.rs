@@ -445,6 +445,18 @@ pub enum Error {
     /// The web gateway.
     #[error(transparent)]
     Gateway(#[from] crate::gateway::GatewayError),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    /// A file for a new container.
+    #[error(transparent)]
+    BootFile(#[from] crate::container::BootFileError),
+    /// Variables.
+    #[error(transparent)]
+    Environment(#[from] crate::environment::EnvironmentError),
+    /// A configuration.
+    #[error(transparent)]
+    Config(#[from] crate::image::InvalidConfig),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

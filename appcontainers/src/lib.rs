@@ -18,10 +18,12 @@ pub mod archive;
 pub mod container;
 mod disk;
 pub mod doctor;
+pub mod environment;
 mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+mod inside;
 mod name;
 pub mod network;
 pub mod output;
@@ -32,6 +34,7 @@ pub mod program;
 mod progress;
 pub mod record;
 pub mod runtime;
+pub mod secret;
 mod service;
 pub mod session;
 pub mod settings;
@@ -45,15 +48,18 @@ pub use appcontainers_wire::{
     ExitStatus, InvalidLimit, ProcessId, Resource, ResourceLimit, RestartPolicy, Stream, TerminalSize,
 };
 pub use container::{
-    ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved, Snapshot,
-    SnapshotOptions, SpawnOptions, TailOptions,
+    ArchiveSource, AttachStreams, BootFile, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions,
+    HttpPath, InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PutOptions, PutSource, SaveOptions, Saved,
+    Snapshot, SnapshotOptions, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName};
+pub use inside::{FileMode, InsidePath, InvalidInside};
+pub use name::{
+    ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SecretName, SnapshotName,
+};
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
@@ -61,6 +67,7 @@ pub use process::{Command, RunStreams, Terminal};
 pub use progress::{NoProgress, Progress};
 pub use record::{Init, OverlayKind};
 pub use runtime::{Status, prewarm};
+pub use secret::{SecretDetails, SecretGrant, SecretValue};
 pub use service::{
     ContainerNetwork, ContainerTraffic, DEFAULT_BASE, DiskUsage, Garbage, HostNetworkDetails, ImageSource,
     ListedContainer, LoadOptions, NetworkMeter, NetworkSummary, NetworkUsage, Outcome, ProvisionOptions,

@@ -12,9 +12,11 @@ mod df;
 mod diff;
 mod doctor;
 mod ends;
+mod env_args;
 mod events;
 mod exec;
 mod fetch;
+mod file_args;
 mod gateway;
 mod gc;
 mod image;
@@ -40,6 +42,8 @@ mod restore;
 mod rm;
 mod run;
 mod save_image;
+mod secret;
+mod secret_args;
 mod set;
 mod settings_args;
 mod setup;
@@ -97,6 +101,8 @@ pub(crate) enum Command {
     WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
+    #[command(subcommand)]
+    Secret(secret::Command),
     Allow(allow::Args),
     Deny(deny::Args),
     Link(link::Args),
@@ -181,6 +187,7 @@ impl Command {
             Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
+            Command::Secret(command) => command.execute(context),
             Command::Allow(args) => args.execute(context),
             Command::Deny(args) => args.execute(context),
             Command::Link(args) => args.execute(context),

@@ -2,13 +2,18 @@
 
 use appcontainers::Settings;
 
+use super::secret_args::SecretArgs;
+
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct SettingsArgs {}
+pub(super) struct SettingsArgs {
+    #[command(flatten)]
+    secrets: SecretArgs,
+}
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self {} = self;
-        Ok(Settings {})
+        let Self { secrets } = self;
+        Ok(Settings { secrets: secrets.into_grants() })
     }
 }

@@ -4,6 +4,7 @@ mod address;
 mod archive;
 mod attach;
 mod autostart;
+mod boot_files;
 mod changes;
 mod clone;
 mod create;
@@ -22,12 +23,14 @@ mod rename;
 mod restore;
 mod run;
 mod save;
+mod secrets;
 mod snapshot;
 mod startup;
 mod stats;
 
 pub use archive::ArchiveSource;
 pub use attach::AttachStreams;
+pub use boot_files::{BootFile, BootFileError};
 pub use clone::CloneOptions;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub(crate) use details::details;
@@ -51,6 +54,7 @@ use crate::{
     ContainerName, Error, Paths,
     record::ContainerRecord,
     runtime::{self, RuntimeError, Status},
+    secret,
     state::ContainerLock,
 };
 
@@ -157,7 +161,9 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     restore::complete(paths, lock)?;
     snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
-    runtime::finish(paths, lock, None)?;
+    if runtime::finish(paths, lock, None)? == Status::Running {
+        secret::catch_up(paths, lock.name());
+    }
     Ok(())
 }
 

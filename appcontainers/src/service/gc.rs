@@ -191,6 +191,7 @@ impl Service {
             self.paths.user_images(),
             self.paths.layers(),
             self.paths.sessions(),
+            self.paths.secrets(),
         ];
         directories.extend(entries(&self.paths.containers())?);
         for path in directories.iter().map(|directory| entries(directory)).collect::<Result<Vec<_>, _>>()?.concat() {
