@@ -80,6 +80,7 @@ mod tests {
             init: Init::App,
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
+            secrets: Vec::new(),
             layers: Vec::new(),
             network: NetworkRules::default(),
         };
