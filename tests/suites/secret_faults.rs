@@ -5,7 +5,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use appcontainers_tests::{Host, clear_up, in_sandbox, in_sandbox_for, kill_at_each_step};
+use appcontainers_tests::{Host, clear_up, in_sandbox, in_sandbox_for, kill_at_each_step, kill_program_at_each_step};
 
 /// A test of hundreds of commands.
 const LONG: Duration = Duration::from_secs(400);
@@ -290,5 +290,37 @@ fn killed_while_it_gives_a_secret_to_a_running_container() {
             },
             agree,
         );
+    });
+}
+
+/// The process that decrypts and writes, which no command is: the next command has another one do what it did not.
+#[test]
+fn killed_while_it_writes_secrets_into_a_container() {
+    in_sandbox_for(LONG, |host| {
+        for (name, value) in [("db", "hunter2"), ("tls", "certificate")] {
+            keep(host, "create", name, value);
+        }
+        host.appc(["provision", "--name", "web", "--secret", "db", "--secret", "tls:/etc/tls:0444:nobody"]).succeeds();
+        host.appc(["start", "web"]).succeeds();
+        let copy =
+            "for name in db tls; do cp root/secrets/$name.secret next && mv next root/secrets/$name.secret; done";
+        kill_program_at_each_step(
+            host,
+            1,
+            "appc-monitor",
+            &["secrets", "web"],
+            // The same values in other files: for whoever compares, they were rotated.
+            |_| drop(host.sh(&format!("ln -sfn {} root; {copy}", host.paths().root().display())).succeeds()),
+            |_, _| {
+                // Before anybody has done it again.
+                let init = host.recorded_pid("web", "init").unwrap().as_raw_nonzero();
+                let seen = host.sh(&format!("cat /proc/{init}/root/run/secrets/db /proc/{init}/root/etc/tls"));
+                assert_eq!(seen.succeeds(), "hunter2certificate");
+                clear_up(host);
+                assert_eq!(host.sh_in("web", "cat /run/secrets/db /etc/tls").succeeds(), "hunter2certificate");
+            },
+        );
+        host.appc(["secret", "revoke", "web", "tls"]).succeeds();
+        assert_eq!(host.in_container("web", ["cat", "/etc/tls"]).succeeds(), "", "nothing is left beneath");
     });
 }

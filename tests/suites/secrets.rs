@@ -415,7 +415,7 @@ fn the_key_may_be_a_file_elsewhere_or_a_credential_of_systemd() {
 /// As systemd does: a `/run` that is mounted already stays.
 #[test]
 fn an_init_of_its_own_finds_the_secrets_in_run() {
-    const INIT: &str = "#!/bin/sh\nmountpoint -q /run || mount -t tmpfs tmpfs /run\ncat /run/secrets/db > /root/seen\n\
+    const INIT: &str = "#!/bin/sh\ngrep -q ' /run ' /proc/mounts || mount -t tmpfs tmpfs /run\ncat /run/secrets/db > /root/seen 2>&1\n\
                         trap 'exit 0' PWR USR2\nwhile :; do sleep 600 & wait $!; done\n";
     in_sandbox(|host| {
         keep(host, "create", "db", "hunter2");
@@ -429,10 +429,5 @@ fn an_init_of_its_own_finds_the_secrets_in_run() {
         });
         keep(host, "rotate", "db", "another");
         assert_eq!(host.in_container("os", ["cat", "/run/secrets/db"]).succeeds(), "another");
-        eprintln!(
-            "{}",
-            host.sh_in("os", "mount -o remount,bind,rw /run/secrets && echo x > /run/secrets/x; ls -la /run/secrets")
-                .transcript()
-        );
     });
 }
