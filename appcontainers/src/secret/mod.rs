@@ -7,7 +7,7 @@
 //!   shown/  apart/  new/                           what is seen at /run/secrets; files for other places; files being written
 //!   delivered.json                                 what it was given, and of which state of the secret
 //! ```
-//! [`store`] owns what is kept, [`delivery`] decides when a container gets something, and [`deliver()`] is what gives it: in a process
+//! `store` owns what is kept, `delivery` decides when a container gets something, and [`deliver()`] is what gives it: in a process
 //! of its own (`appc-monitor secrets NAME`), the only one that ever decrypts. It makes what the container has into what it is
 //! to have, whatever was done before: called twice, or after one that was killed, it ends in the same state.
 //!
