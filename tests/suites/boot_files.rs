@@ -52,6 +52,12 @@ fn a_file_is_there_before_the_first_start_rendered_and_with_the_asked_owner() {
         host.appc(["reboot", "web", "--fresh"]).succeeds();
         assert_eq!(host.in_container("web", ["cat", "/etc/app/app.conf"]).succeeds(), expected);
         assert_eq!(status("/srv/deep/run"), "700 1000:1001");
+        // A clone has what became of them, and its fresh layer has them too.
+        host.sh_in("web", "echo changed > /etc/app/app.conf").succeeds();
+        host.appc(["clone", "web", "copy"]).succeeds();
+        assert_eq!(host.in_container("copy", ["cat", "/etc/app/app.conf"]).succeeds(), "changed");
+        host.appc(["reboot", "copy", "--fresh"]).succeeds();
+        assert_eq!(host.in_container("copy", ["cat", "/etc/app/app.conf"]).succeeds(), expected);
     });
 }
 

@@ -152,6 +152,15 @@ pub(super) fn kept(paths: &Paths, name: &ContainerName) -> Result<Option<File>, 
     }
 }
 
+/// Keeps for `to` what is kept for `from`, as it was rendered for that.
+pub(super) fn copy_kept(paths: &Paths, from: &ContainerName, to: &ContainerName) -> Result<(), Error> {
+    let [from, to] = [from, to].map(|name| paths.container(name).join(KEPT));
+    match fs::copy(&from, &to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("copy", from)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// One tar out of two: the members of `first`, then those of `second`.
 pub(super) fn chain(directory: &Path, first: Option<Vec<u8>>, second: Option<File>) -> Result<Option<File>, Error> {
     /// Two blocks of zeros.
