@@ -12,6 +12,7 @@ use appcontainers::{
     process::ProcessJournal,
     record::{ContainerRecord, Init},
     runtime::{self, AGENT_SOCKET_DIR, StartRecord, Started, Status},
+    secret,
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -66,6 +67,7 @@ pub(crate) fn adopt(name: &ContainerName) -> anyhow::Result<Running> {
     if let Err(error) = ports.follow(&paths, name) {
         tracing::warn!("{:#}", anyhow::Error::new(error));
     }
+    secret::catch_up(&paths, name);
     let beginning = Beginning::Adoption { kept: record.kept };
     let system = record.agent.map(|_| SystemInit::new(&record)).transpose()?;
     let plan = container.as_ref().map(LifePlan::of).unwrap_or_default();

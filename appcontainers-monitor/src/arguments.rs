@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use appcontainers::{ContainerName, Paths, runtime::StartMode};
 
-const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | revive NAME | reap --root DIR --run DIR NAME ID \
+const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | revive NAME | secrets NAME | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
 /// What a monitor is started for.
@@ -14,6 +14,8 @@ pub enum Arguments {
     Run(RunArguments),
     /// To look after a container that runs and whose monitor has died.
     Adopt(ContainerName),
+    /// To give a container that runs its secrets.
+    Secrets(ContainerName),
     /// To clear up after a container that is gone.
     Reap(ReapArguments),
     /// To start a container again after its back-off, instead of a process that was killed.
@@ -50,6 +52,7 @@ impl Arguments {
             Some("run") => Self::parse_run(words),
             Some("adopt") => Self::parse_name(words).map(Self::Adopt),
             Some("revive") => Self::parse_name(words).map(Self::Revive),
+            Some("secrets") => Self::parse_name(words).map(Self::Secrets),
             Some("reap") => Self::parse_reap(words),
             _ => Err(USAGE),
         }
@@ -107,6 +110,7 @@ mod tests {
         );
         assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
         assert_eq!(parse(&["revive", "web"]), Ok(Arguments::Revive(name.clone())));
+        assert_eq!(parse(&["secrets", "web"]), Ok(Arguments::Secrets(name.clone())));
         assert_eq!(
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))
@@ -118,6 +122,8 @@ mod tests {
             &["run", "a", "b"],
             &["adopt"],
             &["adopt", "a", "b"],
+            &["secrets"],
+            &["secrets", "a", "b"],
             &["reap", "web", "1"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");

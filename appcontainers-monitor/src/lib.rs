@@ -15,6 +15,7 @@ mod publisher;
 mod reap;
 mod request;
 mod run;
+mod secrets;
 mod start;
 mod system_init;
 
@@ -26,6 +27,7 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Run(run) => run::run(&run.name, || start::start(run)),
         Arguments::Adopt(name) => run::run(name, || adopt::adopt(name)),
+        Arguments::Secrets(name) => secrets::deliver(name),
         Arguments::Reap(reap) => reap::reap(reap),
         Arguments::Revive(name) => reap::revive(name),
     }

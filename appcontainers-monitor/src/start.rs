@@ -12,6 +12,7 @@ use appcontainers::{
     process::ProcessJournal,
     record::{ContainerRecord, Init},
     runtime::{self, AGENT_SOCKET_DIR, StartMode},
+    secret,
 };
 
 use crate::{
@@ -113,6 +114,14 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
             // All of it comes about by itself then, later.
             tracing::warn!(%error, "cannot settle the container's interface");
         }
+    }
+    if mode == StartMode::Full
+        && !container.settings.secrets.is_empty()
+        && let Err(error) = secret::deliver_apart(&paths, name)
+    {
+        // Before the agent is greeted, so before anything of the container's own runs; and it does not run without them.
+        let _ = rustix::process::pidfd_send_signal(&start.init, rustix::process::Signal::KILL);
+        return Err(error.into());
     }
     agent.expect(if is_beside { Expected::ChildOf(init) } else { Expected::Process(init) });
     let system = is_beside.then(|| SystemInit::new(&start.record)).transpose()?;

@@ -5,8 +5,10 @@
 
 #![allow(unsafe_code)]
 
+pub mod attach;
 pub mod loopdev;
 pub mod lxc;
+pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod squashfs;

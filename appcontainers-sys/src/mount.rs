@@ -90,7 +90,7 @@ pub fn can_map_ids(source: &Path, user_namespace: BorrowedFd<'_>) -> io::Result<
     }
 }
 
-fn set_attributes(tree: BorrowedFd<'_>, set: u64, namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(crate) fn set_attributes(tree: BorrowedFd<'_>, set: u64, namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,
@@ -155,6 +155,22 @@ fn push_escaped(options: &mut Vec<u8>, path: &Path) {
             options.push(b'\\');
         }
         options.push(byte);
+    }
+}
+
+/// Mounts a file system in memory at `target`: its root for the caller alone, nothing in it a device or a program, and not to be
+/// swapped out where the kernel can be told so (Linux 6.4). Whether it was.
+pub fn private_memory(target: &Path, size_bytes: u64) -> io::Result<bool> {
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let mount = |options: String| {
+        let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+        rustix::mount::mount("appcontainers", target, "tmpfs", flags, options.as_c_str())
+    };
+    let plain = format!("mode=0700,size={size_bytes}");
+    match mount(format!("{plain},noswap")) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL) => Ok(mount(plain).map(|()| false)?),
+        Err(errno) => Err(errno.into()),
     }
 }
 

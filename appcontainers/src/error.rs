@@ -526,6 +526,18 @@ pub enum Error {
     /// Building an image, or bringing its container up.
     #[error(transparent)]
     Build(#[from] crate::build::BuildError),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    /// A file for a new container.
+    #[error(transparent)]
+    BootFile(#[from] crate::container::BootFileError),
+    /// Variables.
+    #[error(transparent)]
+    Environment(#[from] crate::environment::EnvironmentError),
+    /// A configuration.
+    #[error(transparent)]
+    Config(#[from] crate::image::InvalidConfig),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

@@ -19,10 +19,12 @@ pub mod build;
 pub mod container;
 mod disk;
 pub mod doctor;
+pub mod environment;
 mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+mod inside;
 pub mod life;
 pub mod limits;
 mod name;
@@ -35,6 +37,7 @@ pub mod program;
 mod progress;
 pub mod record;
 pub mod runtime;
+pub mod secret;
 mod service;
 pub mod session;
 pub mod settings;
@@ -49,17 +52,18 @@ pub use appcontainers_wire::{
 };
 pub use build::AppFile;
 pub use container::{
-    ArchiveSource, AttachStreams, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions, HttpPath,
-    InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PortProbe, PutOptions, PutSource, SaveOptions, Saved,
-    Snapshot, SnapshotOptions, SpawnOptions, TailOptions,
+    ArchiveSource, AttachStreams, BootFile, CloneOptions, Container, ContainerDetails, FetchDestination, FetchOptions,
+    HttpPath, InvalidHttpPath, LogPiece, LogQuery, Logs, PortFailure, PortProbe, PutOptions, PutSource, SaveOptions,
+    Saved, Snapshot, SnapshotOptions, SpawnOptions, TailOptions,
 };
 pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
+pub use inside::{FileMode, InsidePath, InvalidInside};
 pub use life::{Hooks, Life};
 pub use name::{
-    ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName,
+    ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SecretName, SnapshotName,
 };
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
@@ -68,6 +72,7 @@ pub use process::{Command, RunStreams, Terminal};
 pub use progress::{NoProgress, Progress};
 pub use record::{Init, OverlayKind};
 pub use runtime::{Status, prewarm};
+pub use secret::{SecretDetails, SecretGrant, SecretValue};
 pub use service::{
     ContainerNetwork, ContainerTraffic, DEFAULT_BASE, DiskUsage, Garbage, HostNetworkDetails, ImageSource,
     ListedContainer, LoadOptions, NetworkMeter, NetworkSummary, NetworkUsage, Outcome, ProvisionOptions,

@@ -116,6 +116,22 @@ name_type! {
 }
 
 name_type! {
+    /// Names a secret: as a container's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::SecretName;
+    ///
+    /// let name: SecretName = "db_password".parse()?;
+    /// assert_eq!(name.as_str(), "db_password");
+    /// assert!("../key".parse::<SecretName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SecretName
+}
+
+name_type! {
     /// Names a snapshot of a container: as a container's name.
     ///
     /// # Examples

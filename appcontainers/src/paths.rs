@@ -203,6 +203,16 @@ impl Paths {
         self.root.join("build-cache")
     }
 
+    /// The key of the secrets, unless another place is named for it.
+    pub fn secret_key(&self) -> PathBuf {
+        self.secrets().join("key")
+    }
+
+    /// The lock of the secrets, and of which containers have which.
+    pub fn secrets_lock(&self) -> PathBuf {
+        self.run.join("secrets.lock")
+    }
+
     /// What setup has changed outside this directory, to undo it.
     pub fn setup_record(&self) -> PathBuf {
         self.root.join("setup.json")

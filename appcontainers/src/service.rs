@@ -8,16 +8,18 @@ mod gateway;
 mod gc;
 mod images;
 mod network;
+mod secrets;
 mod start;
 mod stats;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use crate::{
-    Container, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
+    BootFile, Container, ContainerName, Error, Hostname, ImageName, NoProgress, OverlayKind, Paths, Progress,
     container::{DEFAULT_STOP_TIMEOUT, Linked, NewContainer, create, recover},
     doctor::{self, Check},
     image::{Kind, Manifest, Store, base::Recipe},
@@ -101,6 +103,11 @@ pub struct ProvisionOptions {
     pub network: NetworkMode,
     /// What it is given beyond its image.
     pub settings: Settings,
+    /// Files of the host's that it has before it starts for the first time.
+    pub files: Vec<BootFile>,
+    /// Variables for its commands, beside and over the base's ([`crate::environment::collect`]). They are part of what is saved
+    /// of it as an image.
+    pub env: BTreeMap<String, String>,
 }
 
 /// How to make a container from an image.
@@ -131,6 +138,10 @@ pub struct LoadOptions {
     pub network: NetworkMode,
     /// What it is given beyond its image.
     pub settings: Settings,
+    /// Files of the host's that it has before it starts for the first time.
+    pub files: Vec<BootFile>,
+    /// Variables for its commands, beside and over the image's ([`crate::environment::collect`]).
+    pub env: BTreeMap<String, String>,
 }
 
 /// Where an image is.
@@ -217,6 +228,8 @@ impl Service {
             init: options.init,
             network: options.network,
             settings: &options.settings,
+            files: &options.files,
+            env: &options.env,
             manifest: &manifest,
         };
         self.make(&new, Phase::Provision, &options.egress)
@@ -251,6 +264,8 @@ impl Service {
             init: options.init,
             network: options.network,
             settings: &options.settings,
+            files: &options.files,
+            env: &options.env,
             manifest: &manifest,
         };
         self.make(&new, Phase::Load, &options.egress)

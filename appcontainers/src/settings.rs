@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{life::Life, limits::Limits};
+use crate::{life::Life, limits::Limits, secret::SecretGrant};
 
 /// What a container is given beyond its image; part of its configuration, so it is kept over restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Settings {
     /// What keeps it alive, and what it does at the turns of its life.
     #[serde(default, skip_serializing_if = "Life::is_default")]
     pub life: Life,
+    /// The secrets that it is given, in any order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGrant>,
 }
 
 impl Settings {

@@ -20,6 +20,19 @@ pub fn kill_at_each_step(
     host: &Host,
     stride: usize,
     words: &[&str],
+    before: impl FnMut(usize),
+    after: impl FnMut(usize, &Finished),
+) {
+    kill_program_at_each_step(host, stride, "appc", words, before, after);
+}
+
+/// As [`kill_at_each_step`], with another of our programs.
+#[track_caller]
+pub fn kill_program_at_each_step(
+    host: &Host,
+    stride: usize,
+    program: &str,
+    words: &[&str],
     mut before: impl FnMut(usize),
     mut after: impl FnMut(usize, &Finished),
 ) {
@@ -30,7 +43,7 @@ pub fn kill_at_each_step(
         if let Some(inject) = inject {
             command.args(["-e", inject]);
         }
-        command.arg("appc").args(words).stdin(Stdio::null());
+        command.arg(program).args(words).stdin(Stdio::null());
         let done = host.start_command(command, LIMIT).wait();
         assert!([0, 137].contains(&done.code), "not killed, and yet: {}", done.transcript());
         after(step, &done);

@@ -42,7 +42,7 @@ pub use chance::random;
 pub use console::Console;
 pub use finished::Finished;
 pub use host::{Disk, Elsewhere, Host};
-pub use killed::{clear_up, kill_at_each_step};
+pub use killed::{clear_up, kill_at_each_step, kill_program_at_each_step};
 pub use memory::peak_kib;
 pub use numbers::{assert_same_bytes, numbers};
 pub use outside::Outside;

@@ -61,3 +61,24 @@ fn unsafe_code_is_in_one_crate() {
     }
     assert!(looked_at > 100, "{looked_at}");
 }
+
+#[test]
+fn the_tests_that_docs_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
+    let mut named = 0;
+    for row in rows {
+        let cell = row.split('|').nth(2).unwrap();
+        let tests: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "a promise without a test: {row}");
+        for test in tests {
+            let (suite, name) = test.split_once(": ").unwrap_or_else(|| panic!("{test:?} is no SUITE: TEST"));
+            let path = root.join(format!("tests/suites/{suite}.rs"));
+            let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(source.contains(&format!("#[test]\nfn {name}() {{")), "{} has no test {name}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
+}

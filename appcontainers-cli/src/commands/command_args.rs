@@ -1,9 +1,11 @@
 //! What `run`, `exec` and `spawn` are told of their command alike.
 
+use std::collections::BTreeMap;
+
 use appcontainers::{Command, ResourceLimit, RunStreams};
 use clap::{CommandFactory as _, error::ErrorKind};
 
-use super::values;
+use super::env_args::EnvArgs;
 use crate::{cli::Cli, signals, stdio};
 
 /// A foreground command, and whether it gets a terminal.
@@ -19,9 +21,8 @@ pub(super) struct CommandArgs {
 /// The command and what it gets.
 #[derive(Debug, clap::Args)]
 pub(super) struct ProgramArgs {
-    /// Set a variable for the command
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::variable)]
-    env: Vec<(String, String)>,
+    #[command(flatten)]
+    env: EnvArgs,
     /// Start the command in this directory [default: the image's, else the user's home]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
@@ -45,19 +46,24 @@ impl ProgramArgs {
         }
     }
 
-    pub(super) fn into_command(self) -> Command {
-        Command {
+    pub(super) fn into_command(self) -> anyhow::Result<Command> {
+        Ok(Command {
             argv: self.command,
-            env: self.env.into_iter().collect(),
+            env: self.env.collect()?,
             working_dir: self.workdir,
             user: self.user,
             rlimits: self.rlimit,
             ..Command::default()
-        }
+        })
     }
 }
 
 impl CommandArgs {
+    /// The variables that the command is given.
+    pub(super) fn environment(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        self.program.env.collect()
+    }
+
     /// No command is wrong usage.
     pub(super) fn check(&self, of: &str) {
         self.program.check(of);
@@ -65,7 +71,7 @@ impl CommandArgs {
 
     /// The command, and the streams of this program for it.
     pub(super) fn into_command(self, with_input: bool) -> anyhow::Result<(Command, RunStreams)> {
-        let command = self.program.into_command();
+        let command = self.program.into_command()?;
         if self.tty { on_terminal(command, with_input) } else { Ok((command, streams(with_input)?)) }
     }
 }

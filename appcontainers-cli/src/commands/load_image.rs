@@ -3,7 +3,7 @@
 use appcontainers::{ContainerName, ImageSource, Init, LoadOptions, NetworkMode, network::policy::Egress};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
-use super::{settings_args::SettingsArgs, values};
+use super::{env_args::EnvArgs, file_args::FileArgs, settings_args::SettingsArgs, values};
 use crate::{context::Context, progress::Bars};
 
 /// Make a container from an image and print its name
@@ -15,6 +15,7 @@ use crate::{context::Context, progress::Bars};
 Examples:
   appc load-image app.aimg
   appc load-image app --name app-2       from the store
+  appc load-image app --secret tls:/etc/app/key.pem:0440:root:app
   appc load-image app.aimg --ephemeral   gone, with its files, when it stops")]
 pub(crate) struct Args {
     /// A file (app.aimg, ./app), or the name of an image in the store
@@ -40,13 +41,17 @@ pub(crate) struct Args {
     network: NetworkMode,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    env: EnvArgs,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { image, ephemeral, name, privileged, init, egress, network, settings } = self;
-        let settings = settings.into_settings()?;
-        let options = LoadOptions { ephemeral, name, privileged, init, egress, network, settings };
+        let Self { image, ephemeral, name, privileged, init, egress, network, settings, files, env } = self;
+        let (settings, files, env) = (settings.into_settings()?, files.into_files(), env.collect()?);
+        let options = LoadOptions { ephemeral, name, privileged, init, egress, network, settings, files, env };
         context.announce(&context.service.load_image_with(&image, &options, &Bars::default())?)
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             life: LifeDetails::default(),
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
+            secrets: Vec::new(),
             layers: Vec::new(),
             network: NetworkRules::default(),
             limits: LimitDetails::default(),

@@ -15,9 +15,11 @@ mod diff;
 mod doctor;
 mod down;
 mod ends;
+mod env_args;
 mod events;
 mod exec;
 mod fetch;
+mod file_args;
 mod gateway;
 mod gc;
 mod image;
@@ -46,6 +48,8 @@ mod restore;
 mod rm;
 mod run;
 mod save_image;
+mod secret;
+mod secret_args;
 mod set;
 mod settings_args;
 mod setup;
@@ -107,6 +111,8 @@ pub(crate) enum Command {
     WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
+    #[command(subcommand)]
+    Secret(secret::Command),
     Allow(allow::Args),
     Deny(deny::Args),
     Link(link::Args),
@@ -192,6 +198,7 @@ impl Command {
             Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
+            Command::Secret(command) => command.execute(context),
             Command::Allow(args) => args.execute(context),
             Command::Deny(args) => args.execute(context),
             Command::Link(args) => args.execute(context),

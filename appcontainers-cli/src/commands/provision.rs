@@ -2,7 +2,7 @@
 
 use appcontainers::{ContainerName, Hostname, ImageName, Init, NetworkMode, ProvisionOptions, network::policy::Egress};
 
-use super::{settings_args::SettingsArgs, values};
+use super::{env_args::EnvArgs, file_args::FileArgs, settings_args::SettingsArgs, values};
 use crate::context::Context;
 
 /// Make a container from a base and print its name
@@ -15,6 +15,7 @@ use crate::context::Context;
 Examples:
   appc provision
   appc provision --name web --base debian-12 --autostart
+  appc provision --file app.conf.tera:/etc/app/app.conf:0640:root:www --env-file app.env --secret db
   name=$(appc provision)              the name alone is on standard output")]
 pub(crate) struct Args {
     /// Start from this base [default: busybox]
@@ -43,13 +44,29 @@ pub(crate) struct Args {
     network: NetworkMode,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    env: EnvArgs,
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let Self { base, name, hostname, privileged, autostart, init, egress, network, settings } = self;
-        let settings = settings.into_settings()?;
-        let options = ProvisionOptions { base, name, hostname, privileged, autostart, init, egress, network, settings };
+        let Self { base, name, hostname, privileged, autostart, init, egress, network, settings, files, env } = self;
+        let (settings, files, env) = (settings.into_settings()?, files.into_files(), env.collect()?);
+        let options = ProvisionOptions {
+            base,
+            name,
+            hostname,
+            privileged,
+            autostart,
+            init,
+            egress,
+            network,
+            settings,
+            files,
+            env,
+        };
         context.announce(&context.service.provision_with(&options)?)
     }
 }

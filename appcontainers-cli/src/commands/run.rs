@@ -1,6 +1,6 @@
 //! `appc run`
 
-use appcontainers::{Container, ImageSource, LoadOptions, NetworkMode, Settings, network::policy::Egress};
+use appcontainers::{BootFile, Container, ImageSource, LoadOptions, NetworkMode, Settings, network::policy::Egress};
 use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
     error::ErrorKind,
@@ -8,6 +8,7 @@ use clap::{
 
 use super::{
     command_args::{CommandArgs, usage},
+    file_args::FileArgs,
     settings_args::SettingsArgs,
     values,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Args {
     network: Option<NetworkMode>,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    files: FileArgs,
     /// Standard input is always passed on: this is for those who are used to typing -it
     #[arg(short, long, hide = true)]
     interactive: bool,
@@ -63,11 +66,12 @@ impl Args {
         self.check(context)?;
         let image = self.image.take();
         let settings = std::mem::take(&mut self.settings).into_settings()?;
-        if image.is_none() && !settings.is_default() {
+        if image.is_none() && !(settings.is_default() && self.files.is_empty()) {
             let message = "what a new container is given needs one: use it with --image";
             usage("run", ErrorKind::MissingRequiredArgument, message);
         }
-        let container = self.container(image.as_ref(), settings, context)?;
+        let files = std::mem::take(&mut self.files).into_files();
+        let container = self.container(image.as_ref(), settings, files, context)?;
         let remove = self.rm;
         let (command, streams) = self.command.into_command(true)?;
         let outcome = container.run_with(command, streams);
@@ -101,6 +105,7 @@ impl Args {
         &self,
         image: Option<&ImageSource>,
         settings: Settings,
+        files: Vec<BootFile>,
         context: &Context,
     ) -> anyhow::Result<Container> {
         let Some(image) = image else { return context.container(None) };
@@ -110,6 +115,9 @@ impl Args {
             egress: self.egress.clone().unwrap_or_default(),
             network: self.network.unwrap_or_default(),
             settings,
+            files,
+            // Also for what is run in it later.
+            env: self.command.environment()?,
             ..LoadOptions::default()
         };
         let container = context.service.load_image_with(image, &options, &Bars::default())?;

@@ -2,7 +2,7 @@
 
 use appcontainers::Settings;
 
-use super::{life_args::LifeArgs, limit_args::LimitArgs};
+use super::{life_args::LifeArgs, limit_args::LimitArgs, secret_args::SecretArgs};
 
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
@@ -11,12 +11,15 @@ pub(super) struct SettingsArgs {
     limits: LimitArgs,
     #[command(flatten)]
     life: LifeArgs,
+    #[command(flatten)]
+    secrets: SecretArgs,
 }
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self { limits, life } = self;
-        let mut settings = Settings { limits: limits.into_limits(), ..Settings::default() };
+        let Self { limits, life, secrets } = self;
+        let mut settings =
+            Settings { limits: limits.into_limits(), secrets: secrets.into_grants(), ..Settings::default() };
         life.apply(&mut settings.life)?;
         Ok(settings)
     }

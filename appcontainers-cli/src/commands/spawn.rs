@@ -60,7 +60,7 @@ impl Args {
         self.program.check("spawn");
         let container = context.container(None)?;
         let options = SpawnOptions { name: self.name, restart: self.restart.into() };
-        let command = self.program.into_command();
+        let command = self.program.into_command()?;
         let process = container.spawn(command, options)?;
         context.print(&Spawned { process: process.0 }, |spawned| format!("{}\n", spawned.process))
     }

@@ -148,14 +148,6 @@ pub(super) fn container_port(text: &str) -> Result<ContainerPort, String> {
     Ok(ContainerPort { name, port })
 }
 
-/// `KEY=VALUE` for a command's environment.
-pub(super) fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("use KEY=VALUE".to_owned()),
-    }
-}
-
 /// A container's port, or a container alone: `web`, `web:80`, `web:53/udp`.
 #[derive(Debug, Clone)]
 pub(super) struct NameAndPort {
@@ -182,14 +174,6 @@ pub(super) fn egress(text: &str) -> Result<Egress, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_may_hold_equals_signs_and_a_key_must_be_there() {
-        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
-        assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
-        assert!(variable("=b").is_err());
-        assert!(variable("A").is_err());
-    }
 
     #[test]
     fn a_port_may_name_its_container_and_is_never_udps() {

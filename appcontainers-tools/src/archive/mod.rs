@@ -43,6 +43,8 @@ pub(crate) struct Member {
     pub(crate) mode: u32,
     pub(crate) uid: u64,
     pub(crate) gid: u64,
+    /// Whose it is to be instead, by name: `USER[:GROUP]`.
+    pub(crate) owner: Option<Vec<u8>>,
     /// Seconds since 1970 and nanoseconds.
     pub(crate) mtime: (i64, u32),
     pub(crate) xattrs: Vec<Xattr>,

@@ -4,6 +4,10 @@
 /// Where extended attributes are, as star and GNU tar write them.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
+/// Whose a member is to be, in the words of a command line: only archives of our own have it, and only where that is asked for
+/// is it obeyed.
+const OWNER: &[u8] = b"APPC.owner";
+
 /// A name and a value of an extended attribute.
 pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 
@@ -15,6 +19,7 @@ pub(super) struct Pax {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
+    pub(super) owner: Option<Vec<u8>>,
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) xattrs: Vec<Xattr>,
     pub(super) sparse: SparsePax,
@@ -59,6 +64,7 @@ impl Pax {
             b"size" => self.size = parsed()?,
             b"uid" => self.uid = parsed()?,
             b"gid" => self.gid = parsed()?,
+            OWNER => self.owner = bytes,
             b"mtime" => self.mtime = if value.is_empty() { None } else { Some(time(value)?) },
             b"GNU.sparse.major" => {
                 self.sparse.version = Some((number(value)?, self.sparse.version.unwrap_or_default().1))

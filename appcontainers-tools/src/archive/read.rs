@@ -128,6 +128,7 @@ impl<R: Read> Archive<R> {
             mode: header.mode,
             uid: pax.uid.unwrap_or(header.uid),
             gid: pax.gid.unwrap_or(header.gid),
+            owner: pax.owner,
             mtime: pax.mtime.unwrap_or((header.mtime, 0)),
             xattrs: pax.xattrs,
             size,

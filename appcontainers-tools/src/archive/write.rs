@@ -220,7 +220,7 @@ mod tests {
                     (Kind::File, None) => (3000, vec![Extent { offset: 0, length: 3000 }]),
                     _ => (0, Vec::new()),
                 };
-                Member { path, kind, mode, uid: uid.into(), gid: gid.into(), mtime, xattrs, size, extents }
+                Member { path, kind, mode, uid: uid.into(), gid: gid.into(), owner: None, mtime, xattrs, size, extents }
             })
     }
 
@@ -260,6 +260,7 @@ mod tests {
             mode: 0,
             uid: 0,
             gid: 0,
+            owner: None,
             mtime: (0, 0),
             xattrs: Vec::new(),
             size,

@@ -229,6 +229,7 @@ fn member(path: &[u8], kind: Kind, stat: &Stat) -> Member {
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid.into(),
         gid: stat.st_gid.into(),
+        owner: None,
         mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
         xattrs: Vec::new(),
         size: 0,

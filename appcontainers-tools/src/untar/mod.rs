@@ -29,7 +29,7 @@ use self::{
 use crate::{
     archive::{Archive, ArchiveError},
     report,
-    user::{self, UserError},
+    user::{self, User, UserError},
 };
 
 /// The first argument of this operation.
@@ -77,11 +77,17 @@ fn untar(arguments: &[OsString]) -> Result<(), UntarError> {
     let mut writer = Writer::new(destination, metadata, matches!(options.target, Target::To { .. }));
     let mut archive = Archive::new(input);
     while let Some(mut member) = archive.next_member()? {
-        if let Some(owner) = &owner {
+        let named = member.owner.take().filter(|_| options.owners).map(|name| named(&name)).transpose()?;
+        if let Some(owner) = owner.as_ref().or(named.as_ref()) {
             (member.uid, member.gid) = (owner.uid.into(), owner.gid.into());
         }
         writer.write(&member, &mut archive)?;
     }
     writer.finish()?;
     Ok(archive.finish()?)
+}
+
+/// Who is meant by a name in an archive of our own.
+fn named(name: &[u8]) -> Result<User, UserError> {
+    user::find(Some(&String::from_utf8_lossy(name)))
 }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 /// Why the arguments are not understood.
 #[derive(Debug, thiserror::Error)]
-#[error("untar takes --into DIR [--existing] or --to DEST [--top NAME], --user USER, --owner USER, --confine [--keep-privileges], not {}", argument.display())]
+#[error("untar takes --into DIR [--existing] or --to DEST [--top NAME], --user USER, --owner USER, --owners, --confine [--keep-privileges], not {}", argument.display())]
 pub(super) struct Usage {
     argument: OsString,
 }
@@ -32,6 +32,8 @@ pub(super) struct Options {
     pub(super) user: Option<String>,
     /// Whose everything becomes; the archive says it if absent.
     pub(super) owner: Option<String>,
+    /// Obey what an archive of our own says of its members' owners by name.
+    pub(super) owners: bool,
     /// Give up all of the file system but the target, follow no link in it, and drop what grants rights.
     pub(super) confine: bool,
     /// Keep what grants rights all the same.
@@ -41,7 +43,7 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn parse(arguments: &[OsString]) -> Result<Self, Usage> {
         let (mut into, mut to, mut top, mut user, mut owner) = (None, None, None, None, None);
-        let (mut existing, mut confine, mut keep_privileges) = (false, false, false);
+        let (mut existing, mut owners, mut confine, mut keep_privileges) = (false, false, false, false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let usage = || Usage { argument: argument.clone() };
@@ -54,6 +56,7 @@ impl Options {
                 Some("--user") => user = Some(text(rest.next())?),
                 Some("--owner") => owner = Some(text(rest.next())?),
                 Some("--existing") => existing = true,
+                Some("--owners") => owners = true,
                 Some("--confine") => confine = true,
                 Some("--keep-privileges") => keep_privileges = true,
                 _ => return Err(usage()),
@@ -70,7 +73,7 @@ impl Options {
             (None, Some(path)) => Target::To { path: path.clone(), top: top.cloned() },
             (None, None) => Target::Home,
         };
-        Ok(Self { target, user, owner, confine, keep_privileges })
+        Ok(Self { target, user, owner, owners, confine, keep_privileges })
     }
 }
 

@@ -4,6 +4,7 @@
 //! containers for builds are what killed ones have left.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
 };
@@ -126,6 +127,8 @@ impl<'p> Room<'p> {
             init: Init::App,
             network: NetworkMode::Routed,
             settings: &Settings::default(),
+            files: &[],
+            env: &BTreeMap::new(),
             manifest: &manifest,
         };
         create(self.paths, &new, Phase::Load)

@@ -5,6 +5,7 @@
 //! and rules that were added by hand stay.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -165,6 +166,8 @@ impl Service {
             init: section.init,
             network: section.network,
             settings: &settings(section),
+            files: &[],
+            env: &BTreeMap::new(),
             manifest,
         };
         self.make(&new, Phase::Load, &egress(section))

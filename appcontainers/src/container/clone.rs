@@ -10,9 +10,9 @@ use rustix::fs::syncfs;
 use serde_json::Value;
 
 use super::{
-    Container,
+    Container, boot_files,
     changes::shift_of,
-    create::{create_directories, reserve, skeleton_files, store_first, undo, warn_if_privileged},
+    create::{create_directories, first_files, reserve, store_first, undo, warn_if_privileged},
     snapshot::Stored,
 };
 use crate::{
@@ -37,7 +37,7 @@ impl Container {
     /// Makes another container with the same image, configuration and files, and with a name, an address, a MAC and ids of its own. Of
     /// a running container's files it has what they are at one moment, at which that stands still.
     ///
-    /// What was given beyond the image goes along: volumes are shared. Where the container may connect to outside is the same, too.
+    /// What was given beyond the image goes along: volumes are shared, and secrets are given to both. Where the container may connect to outside is the same, too.
     /// All other network rules are for this container alone, and so is its start at the host's boot. The clone's host name is
     /// its name, and the skeleton's files are those of the clone.
     ///
@@ -101,9 +101,11 @@ impl Container {
             synced.map_err(io_error("sync", overlays))?;
         }
         store_first(&self.paths, &record)?;
-        if let Some(tar) = skeleton_files(&self.paths, &record, reservation, settings)? {
-            clone.unpack_rendered(lock, &tar, false)?;
+        if let Some(tar) = first_files(&self.paths, &record, reservation, settings)? {
+            clone.unpack_rendered(lock, tar, false)?;
         }
+        // Behind that: what was made of them here is among the files that were copied.
+        boot_files::copy_kept(&self.paths, &self.name, &clone.name)?;
         if !policy.egress.is_all() {
             clone.set_egress(policy.egress)?;
         }

@@ -1,21 +1,25 @@
 //! Making a container: reservation, overlay, configuration, in this order. What is begun and not ended is an
 //! orphan that `gc` removes; what fails is undone here.
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Container, limits, monitor, recover, rename};
+use super::{BootFile, Container, boot_files, limits, monitor, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths, Service,
     error::io_error,
     event, gateway,
-    image::{BaseReference, Manifest},
+    image::{BaseReference, ImageConfig, Manifest},
     network::{NetworkMode, PoolSettings, Reservation, ReservationError, ReservationStore, ReserveOptions},
     record::{ContainerRecord, Init, OverlayKind},
-    runtime,
+    runtime, secret,
     settings::Settings,
     skeleton::{self, Phase, SkeletonContext},
     state::{ContainerLock, HostLock, create_directory},
@@ -35,11 +39,17 @@ pub(crate) struct NewContainer<'a> {
     pub(crate) init: Init,
     pub(crate) network: NetworkMode,
     pub(crate) settings: &'a Settings,
+    pub(crate) files: &'a [BootFile],
+    pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) manifest: &'a Manifest,
 }
 
 /// Makes a container and puts the skeleton's files of `phase` into it.
 pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Result<Container, Error> {
+    // All that can be wrong with what was asked for, before anything is made.
+    secret::check(paths, &new.settings.secrets)?;
+    boot_files::check(new.files)?;
+    config(new).validate()?;
     limits::check(paths, &new.settings.limits)?;
     // Before there is a name: what nobody named is in nobody's way.
     let name = new.name.cloned().unwrap_or_else(|| random_name(&new.manifest.name));
@@ -51,8 +61,10 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     gateway::forget(paths, lock.name());
     let container = Container { paths: paths.clone(), name: lock.name().clone() };
     let made = write(paths, new, phase, &reservation).and_then(|record| {
-        let files = if new.for_build { None } else { skeleton_files(paths, &record, &reservation, &settings)? };
-        files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, &tar, false))
+        let context = SkeletonContext::new(&reservation, &settings, &record.hostname);
+        boot_files::keep(paths, &record.name, new.files, &context)?;
+        let files = if new.for_build { None } else { first_files(paths, &record, &reservation, &settings)? };
+        files.map_or(Ok(()), |tar| container.unpack_rendered(&lock, tar, false))
     });
     match made {
         Ok(()) => {
@@ -137,16 +149,25 @@ fn random_name(image: &ImageName) -> ContainerName {
     }
 }
 
-/// What the skeleton puts into a container's writable layer, as a tar; none if that is nothing.
-pub(super) fn skeleton_files(
+/// How its program is run: as the image says, with the variables that it was given.
+fn config(new: &NewContainer<'_>) -> ImageConfig {
+    let mut config = new.manifest.config.clone();
+    config.env.extend(new.env.clone());
+    config
+}
+
+/// What a container's writable layer begins with, as a tar: the skeleton's files, and over them those that it was given. None if
+/// that is nothing.
+pub(super) fn first_files(
     paths: &Paths,
     record: &ContainerRecord,
     reservation: &Reservation,
     settings: &PoolSettings,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<File>, Error> {
     let context = SkeletonContext::new(reservation, settings, &record.hostname);
     let files = skeleton::render(paths, record.phase(), &context)?;
-    Ok(if files.is_empty() { None } else { Some(skeleton::to_tar(&files)?) })
+    let skeletons = if files.is_empty() { None } else { Some(skeleton::to_tar(&files)?) };
+    boot_files::chain(&paths.container(&record.name), skeletons, boot_files::kept(paths, &record.name)?)
 }
 
 fn write(
@@ -180,7 +201,7 @@ fn write(
         init: new.init,
         network: new.network,
         settings: new.settings.clone(),
-        config: new.manifest.config.clone(),
+        config: config(new),
     };
     store_first(paths, &record)?;
     Ok(record)
@@ -198,7 +219,10 @@ pub(super) fn create_directories(paths: &Paths, kind: OverlayKind, reservation: 
 
 /// Writes the first record of a container.
 pub(super) fn store_first(paths: &Paths, record: &ContainerRecord) -> Result<(), Error> {
-    record.store(paths)?;
+    {
+        let _secrets = secret::granting(paths, &record.settings)?;
+        record.store(paths)?;
+    }
     if record.overlay == OverlayKind::Raw {
         // The record's name in its directory is on disk; the directory's own name must be too.
         let containers = paths.containers();

@@ -15,6 +15,7 @@ use crate::{
     },
     record::{ContainerRecord, Init, OverlayKind},
     runtime::{self, Status},
+    secret::SecretGrant,
 };
 
 /// A container: configuration, reservation and status together.
@@ -66,6 +67,8 @@ pub struct ContainerDetails {
     pub created: Timestamp,
     /// How its program is run.
     pub config: ImageConfig,
+    /// The secrets that it is given: which and where, not what they are.
+    pub secrets: Vec<SecretGrant>,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
     /// How it is connected, and its own network rules; those of others that concern it has [`Container::network`].
@@ -172,6 +175,7 @@ pub(crate) fn details(
         init: record.init,
         created: record.created,
         config: record.config,
+        secrets: record.settings.secrets,
         layers: record.layers,
         network: NetworkRules::new(record.network, network),
         limits: LimitDetails { asked: record.settings.limits, actual: None },

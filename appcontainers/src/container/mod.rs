@@ -4,6 +4,7 @@ mod address;
 mod archive;
 mod attach;
 mod autostart;
+mod boot_files;
 mod build;
 mod changes;
 mod clone;
@@ -27,12 +28,14 @@ mod replace;
 mod restore;
 mod run;
 mod save;
+mod secrets;
 mod snapshot;
 mod startup;
 mod stats;
 
 pub use archive::ArchiveSource;
 pub use attach::AttachStreams;
+pub use boot_files::{BootFile, BootFileError};
 pub use clone::CloneOptions;
 pub(crate) use create::{NewContainer, create, is_orphan};
 pub(crate) use details::details;
@@ -58,6 +61,7 @@ use crate::{
     ContainerName, Error, Paths,
     record::ContainerRecord,
     runtime::{self, RuntimeError, Status},
+    secret,
     state::ContainerLock,
 };
 
@@ -164,7 +168,9 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     restore::complete(paths, lock)?;
     snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
-    runtime::finish(paths, lock, None)?;
+    if runtime::finish(paths, lock, None)? == Status::Running {
+        secret::catch_up(paths, lock.name());
+    }
     limits::complete(paths, lock)?;
     crate::life::mend(paths, lock)
 }

@@ -14,6 +14,7 @@ use crate::{
     life::{Ending, Script, note_ending},
     process::{Connection, ConnectionError},
     runtime::{self, ProcessIdentity, RuntimeError, StartMode, StartRecord, Status, host_error, programs},
+    secret,
     state::{ContainerLock, create_directory},
 };
 
@@ -83,7 +84,7 @@ fn launch(
     let mut command = Command::new(&program);
     command.args(words).arg(name.as_str()).env_clear().env("PATH", MONITOR_PATH);
     command.env("APPC_ROOT", paths.root()).env("APPC_RUN", paths.run());
-    for passed in ["APPC_LIBEXEC", "APPC_LOG"] {
+    for passed in ["APPC_LIBEXEC", "APPC_LOG"].into_iter().chain(secret::KEY_VARIABLES) {
         if let Some(value) = std::env::var_os(passed) {
             command.env(passed, value);
         }

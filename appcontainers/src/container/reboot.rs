@@ -6,9 +6,9 @@
 //! ```
 //! So a command that is killed leaves the one or the other, whole; `next` is what the next command removes.
 
-use std::time::Duration;
+use std::{fs::File, time::Duration};
 
-use super::{Container, create::skeleton_files};
+use super::{Container, create::first_files};
 use crate::{
     Error, event,
     network::{PoolSettings, Reservation, ReservationError, Reservations},
@@ -52,7 +52,7 @@ impl Container {
         let (files, reservation) = self.rendered_skeleton()?;
         let record = self.record()?;
         runtime::begin_renewal(&self.paths, &record, reservation.id_range)?;
-        let made = files.map_or(Ok(()), |tar| self.unpack_rendered(lock, &tar, true));
+        let made = files.map_or(Ok(()), |tar| self.unpack_rendered(lock, tar, true));
         if let Err(error) = made {
             if let Err(undo) = runtime::abandon_renewal(&self.paths, &self.name) {
                 tracing::warn!(name = %self.name, %undo, "cannot remove a layer that was not made; the next command will");
@@ -64,12 +64,12 @@ impl Container {
         Ok(())
     }
 
-    pub(super) fn rendered_skeleton(&self) -> Result<(Option<Vec<u8>>, Reservation), Error> {
+    pub(super) fn rendered_skeleton(&self) -> Result<(Option<File>, Reservation), Error> {
         let reservations = Reservations::read(&self.paths)?;
         let unknown = || ReservationError::Unknown { name: self.name.clone() };
         let reservation = reservations.get(&self.name).ok_or_else(unknown)?;
         let settings: &PoolSettings = reservations.settings();
-        let files = skeleton_files(&self.paths, &self.record()?, &reservation, settings)?;
+        let files = first_files(&self.paths, &self.record()?, &reservation, settings)?;
         Ok((files, reservation))
     }
 

@@ -8,6 +8,7 @@ mod leftovers;
 mod life;
 mod network;
 mod probe;
+mod secrets;
 mod state;
 
 pub use check::{Check, Verdict};
@@ -35,6 +36,7 @@ pub fn examine(paths: &Paths) -> Vec<Check> {
     checks.push(network::resolvers(paths));
     checks.push(network::router_advertisements());
     checks.push(network::connections());
+    checks.extend(secrets::check(paths));
     checks.push(state::leftovers(paths));
     checks.push(state::lost_reservations(paths));
     checks.push(state::unowned(paths));

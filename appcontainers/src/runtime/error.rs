@@ -15,6 +15,9 @@ pub enum RuntimeError {
         /// The name.
         name: ContainerName,
     },
+    /// Its secrets.
+    #[error(transparent)]
+    Secret(#[from] Box<crate::secret::SecretError>),
     /// It runs.
     #[error("container {name} is already running")]
     Running {

@@ -40,6 +40,9 @@ pub const CAPABILITIES: &[&str] = &[
 /// The capabilities that an operating system in a container has not; Incus'. All others are its user namespace's.
 const DROPPED_BY_SYSTEMS: &[&str] = &["mac_admin", "mac_override", "sys_module", "sys_rawio", "sys_time"];
 
+/// A container's `/run`.
+const RUN: &str = "tmpfs run tmpfs rw,nosuid,nodev,size=64m,mode=755,create=dir";
+
 /// Character devices that a container may use: null, zero, full, random, urandom, tty, ptmx, pts.
 const DEVICES: &[&str] =
     &["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"];
@@ -96,6 +99,8 @@ pub(super) struct LxcConfig {
     pub(super) files: Vec<(PathBuf, PathBuf)>,
     /// The seccomp policy's file.
     pub(super) seccomp_profile: PathBuf,
+    /// `/run` is a tmpfs from the start also where the container's own init would make it one.
+    pub(super) run_in_memory: bool,
     /// Where liblxc logs.
     pub(super) log: PathBuf,
     /// Run by LXC's monitor when the container is gone: a shell command.
@@ -221,6 +226,9 @@ impl LxcConfig {
             lines.mount(format_args!("{} {} none bind,ro,create=file,optional", escape(source), escape(target)));
         }
         if self.init == Init::System {
+            if self.run_in_memory {
+                lines.mount(format_args!("{RUN}"));
+            }
             // It mounts what it needs, also /proc anew for services of its own: what is masked there would forbid that.
             return;
         }
@@ -231,7 +239,7 @@ impl LxcConfig {
             lines.mount(format_args!("none {path} tmpfs ro,size=0,optional"));
         }
         lines.mount(format_args!("tmpfs dev/shm tmpfs rw,nosuid,nodev,size=64m,mode=1777,create=dir"));
-        lines.mount(format_args!("tmpfs run tmpfs rw,nosuid,nodev,size=64m,mode=755,create=dir"));
+        lines.mount(format_args!("{RUN}"));
         lines.mount(format_args!("mqueue dev/mqueue mqueue rw,nosuid,nodev,noexec,create=dir,optional"));
     }
 }
@@ -293,6 +301,7 @@ mod tests {
             agent_socket_dir: "/run/appcontainers/containers/web/agent".into(),
             files: vec![("/run/a b/hosts".into(), "etc/hosts".into())],
             seccomp_profile: "/run/seccomp".into(),
+            run_in_memory: false,
             log: "/run/lxc.log".into(),
             post_stop: "true".to_owned(),
             nofile_hard_limit: 4096,

@@ -26,6 +26,7 @@ pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
 pub use limits::{LimitError, complete_start as complete_limits, free_agent, nofile_of_command};
 pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
+pub use programs::ProgramMissing;
 pub(crate) use rootfs::{
     abandon_renewal, begin_renewal, complete_renewal, create_overlay, next_layer, overlay_dir, put_in_place, renewals,
     sync_renewal,

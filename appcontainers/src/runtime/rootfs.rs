@@ -60,7 +60,9 @@ impl Upper {
 /// Whether a name in a container's run directory is one on which a start mounts a directory.
 pub(super) fn is_mount_point_of_start(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    name == b"root" || name.strip_prefix(b"l").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+    name == b"root"
+        || name == crate::secret::PLACE.as_bytes()
+        || name.strip_prefix(b"l").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// Makes a container's empty writable layer, which belongs to its id range.

@@ -27,6 +27,7 @@ use crate::{
     limits::Limits,
     network::{PoolSettings, Reservation, new_veth_name},
     record::{ContainerRecord, Init},
+    secret::{self, SecretGrant},
     state::{Durability, create_directory, replace},
 };
 use appcontainers_sys::{lxc, mount};
@@ -94,6 +95,9 @@ pub fn begin(
     record.store(paths, name)?;
 
     scope::enter(paths)?;
+    if mode == StartMode::Full {
+        secret::prepare(paths, container).map_err(Box::new)?;
+    }
     let upper = if mode == StartMode::Renewal { Upper::Next } else { Upper::Present };
     let root = rootfs::mount_rootfs(paths, container, reservation.id_range, upper, &directory)?;
     let agent = show_agent(&directory)?;
@@ -133,6 +137,7 @@ pub fn begin(
         files,
         seccomp_profile: directory.join("seccomp"),
         log: log.clone(),
+        run_in_memory: has_secrets_in_run(container),
         post_stop: post_stop(paths, name, &record.id, own_program),
         nofile_hard_limit: limits::most_open_files(),
         apparmor: apparmor::is_enabled(),
@@ -228,6 +233,12 @@ pub(crate) fn start_cgroup(paths: &Paths, name: &ContainerName, start_id: &str) 
 /// The cgroup of a start's container; LXC's monitor is in another one beside it.
 pub(crate) fn payload_cgroup(start: &StartRecord) -> String {
     format!("{}/payload", start.cgroup)
+}
+
+/// Whether a container's own init would mount its `/run` over secrets that are shown there.
+fn has_secrets_in_run(container: &ContainerRecord) -> bool {
+    let is_in_run = |grant: &SecretGrant| grant.path.as_path().starts_with("/run");
+    container.init == Init::System && container.settings.secrets.iter().any(is_in_run)
 }
 
 /// Stops all processes of a running container where they are, or lets them go on.

@@ -206,6 +206,7 @@ impl Service {
             self.paths.layers(),
             self.paths.sessions(),
             self.paths.build_cache(),
+            self.paths.secrets(),
         ];
         directories.extend(entries(&self.paths.containers())?);
         for path in directories.iter().map(|directory| entries(directory)).collect::<Result<Vec<_>, _>>()?.concat() {

@@ -129,7 +129,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SkeletonError> {
 }
 
 /// All files below a directory; a missing one has none.
-fn walk(top: &Path) -> Result<Sources, SkeletonError> {
+pub(super) fn walk(top: &Path) -> Result<Sources, SkeletonError> {
     let mut sources = Sources::new();
     let mut directories = vec![(top.to_owned(), PathBuf::new(), 0)];
     while let Some((directory, inside, depth)) = directories.pop() {

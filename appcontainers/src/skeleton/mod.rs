@@ -7,6 +7,7 @@
 mod defaults;
 mod find;
 mod template;
+mod tree;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use crate::{
 
 pub use defaults::install_defaults;
 pub use find::SkeletonError;
+pub(crate) use tree::{TreeFile, tree};
 
 /// When files are put into a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

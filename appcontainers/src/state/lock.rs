@@ -155,6 +155,20 @@ impl GatewayLock {
     }
 }
 
+/// Excludes other changes of secrets, and of which containers are given which, while it lives. Taken after a container's lock, and
+/// before the host's.
+#[derive(Debug)]
+pub struct SecretsLock {
+    _file: LockFile,
+}
+
+impl SecretsLock {
+    /// Waits until no other command has it.
+    pub fn acquire(paths: &Paths) -> Result<Self, LockError> {
+        Ok(Self { _file: LockFile::acquire(paths, paths.secrets_lock())? })
+    }
+}
+
 /// Excludes other writers of the event journal while it lives. Taken last of all locks, for the moment of one event.
 #[derive(Debug)]
 pub struct JournalLock {

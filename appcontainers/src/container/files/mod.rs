@@ -13,10 +13,7 @@ mod relay;
 mod said;
 mod tail;
 
-use std::{
-    fs::File,
-    io::{Seek, Write},
-};
+use std::fs::File;
 
 pub use fetch::{FetchDestination, FetchOptions};
 pub use put::{PutOptions, PutSource};
@@ -24,7 +21,7 @@ pub use tail::TailOptions;
 
 use self::operation::Operation;
 use super::Container;
-use crate::{Error, error::io_error, image::ImageConfig, state::ContainerLock};
+use crate::{Error, image::ImageConfig, state::ContainerLock};
 
 impl Container {
     /// Unpacks a plain tar, read from `tar`, into `into` (the home directory of the container's user if absent).
@@ -47,13 +44,9 @@ impl Container {
     }
 
     /// Unpacks a tar that this library made, from `/` on, in the container's writable layer or in its next one.
-    pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: &[u8], on_next_layer: bool) -> Result<(), Error> {
-        let failed = || io_error("write a temporary file in", std::env::temp_dir());
-        let mut spool = tempfile::tempfile().map_err(failed())?;
-        spool.write_all(tar).map_err(failed())?;
-        spool.rewind().map_err(failed())?;
-        let argv = ["untar", "--into", "/"].map(str::to_owned).into();
-        let operation = Operation { argv, stdin: Some(spool), on_next_layer, ..Operation::default() };
+    pub(super) fn unpack_rendered(&self, lock: &ContainerLock, tar: File, on_next_layer: bool) -> Result<(), Error> {
+        let argv = ["untar", "--into", "/", "--owners"].map(str::to_owned).into();
+        let operation = Operation { argv, stdin: Some(tar), on_next_layer, ..Operation::default() };
         self.operate_locked(lock, operation)?.check(self)
     }
 }
