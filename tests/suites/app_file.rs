@@ -93,6 +93,15 @@ fn up_makes_what_is_missing_and_changes_what_has_changed() {
         let text = host.inspect("web").to_string();
         assert!(text.contains("9000") && !text.contains("8081") && text.contains("\"egress\":\"all\""), "{text}");
         assert_eq!(up(host), json!([]));
+        let limit = |host: &Host| host.json(["inspect", "web"])["limits"]["asked"].to_string();
+        change(host, "[container]", "[container]\nlimits = ['pids=300']");
+        assert_eq!(up(host), json!(["changed"]));
+        host.appc(["set", "web", "nofile=500"]).succeeds();
+        assert!(limit(host).contains("300") && limit(host).contains("500"), "{}", limit(host));
+        assert_eq!(up(host), json!([]));
+        change(host, "limits = ['pids=300']", "");
+        assert_eq!(up(host), json!(["changed"]));
+        assert!(!limit(host).contains("300") && limit(host).contains("500"), "{}", limit(host));
         // And what somebody took away comes back.
         change(host, "[container]", "[container]\npublish = ['7000:80']");
         assert_eq!(up(host), json!(["changed"]));

@@ -9,6 +9,7 @@ use super::text::{AllowRule, Provider, Text};
 use crate::{
     ContainerName, Hostname, HttpPath, ImageName,
     image::ImageConfig,
+    limits::{LimitChange, Limits},
     network::{
         NetworkMode,
         policy::{Egress, Publication},
@@ -228,6 +229,8 @@ pub struct ContainerSection {
     pub links: BTreeMap<Hostname, Text<Provider>>,
     /// Who may connect to it: `web`, `web:80`, `192.0.2.0/24`.
     pub allow: Vec<Text<AllowRule>>,
+    /// What it may use of the host, in the words of `appc set`: `memory=512M`, `cpus=1.5`, `pids=200`.
+    pub limits: Vec<Text<LimitChange>>,
     /// What `appc up` waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitFor>,
@@ -245,6 +248,15 @@ pub struct WaitFor {
     /// Seconds until it is given up.
     #[serde(default = "default_timeout")]
     pub timeout: u32,
+}
+
+impl ContainerSection {
+    /// All limits together.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        self.limits.iter().for_each(|limit| limits.apply(&limit.value));
+        limits
+    }
 }
 
 impl WaitFor {

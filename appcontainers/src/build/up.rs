@@ -192,8 +192,10 @@ fn egress(section: &ContainerSection) -> Egress {
 }
 
 /// What the container is given beyond its image.
-fn settings(_section: &ContainerSection) -> Settings {
-    Settings::default()
+fn settings(section: &ContainerSection) -> Settings {
+    let mut settings = Settings::default();
+    section.limits.iter().for_each(|limit| settings.limits.apply(&limit.value));
+    settings
 }
 
 /// What stays as it was when the container was made.
@@ -221,6 +223,7 @@ fn apply(paths: &Paths, container: &Container, section: &ContainerSection) -> Re
     if container.record()?.autostart != section.autostart {
         container.set_autostart(section.autostart)?;
     }
+    apply_limits(container, &before, section)?;
     apply_rules(container, &before, section)?;
     let applied = Applied { container: section.clone() };
     write(&path, &applied, Durability::Durable)?;
@@ -230,10 +233,24 @@ fn apply(paths: &Paths, container: &Container, section: &ContainerSection) -> Re
 /// Whether somebody has taken away what the section gave. Nothing is changed behind the back of who adds to it.
 fn is_in_force(container: &Container, section: &ContainerSection) -> Result<bool, Error> {
     let policy = container.network_policy()?;
-    Ok(section.publish.iter().all(|one| policy.publish.contains(&one.value))
+    let record = container.record()?;
+    let mut limits = record.settings.limits.clone();
+    section.limits().set().for_each(|limit| limits.apply(&limit));
+    Ok(limits == record.settings.limits
+        && section.publish.iter().all(|one| policy.publish.contains(&one.value))
         && section.links.keys().all(|service| policy.links.contains_key(service))
         && section.egress.as_ref().is_none_or(|egress| policy.egress == egress.value)
-        && container.record()?.autostart == section.autostart)
+        && record.autostart == section.autostart)
+}
+
+/// Limits that were set by hand stay, unless the file has them, or had them.
+fn apply_limits(container: &Container, before: &ContainerSection, now: &ContainerSection) -> Result<(), Error> {
+    let asked = container.record()?.settings.limits;
+    let mut wanted = asked.clone();
+    let now = now.limits();
+    before.limits().changes_to(&now).chain(now.set()).for_each(|limit| wanted.apply(&limit));
+    let changes: Vec<_> = asked.changes_to(&wanted).collect();
+    if changes.is_empty() { Ok(()) } else { container.set_limits(&changes) }
 }
 
 fn apply_rules(container: &Container, before: &ContainerSection, now: &ContainerSection) -> Result<(), Error> {
