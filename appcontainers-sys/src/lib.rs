@@ -5,9 +5,12 @@
 
 #![allow(unsafe_code)]
 
+pub mod ext4;
+pub mod inside;
 pub mod loopdev;
 pub mod lxc;
 pub mod mount;
 pub mod process;
 pub mod squashfs;
+pub mod tree;
 pub mod userns;

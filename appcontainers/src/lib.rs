@@ -17,11 +17,13 @@
 pub mod archive;
 pub mod container;
 mod disk;
+pub mod disk_image;
 pub mod doctor;
 mod error;
 pub mod event;
 pub mod gateway;
 pub mod image;
+pub mod mounts;
 mod name;
 pub mod network;
 pub mod output;
@@ -39,6 +41,7 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 pub mod stats;
+pub mod volume;
 mod zmq_proxy;
 
 pub use appcontainers_wire::{
@@ -53,7 +56,10 @@ pub use doctor::{Check, Verdict};
 pub use error::Error;
 pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
-pub use name::{ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName};
+pub use mounts::{Mount, MountPath, MountSource};
+pub use name::{
+    ContainerName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SnapshotName, VolumeName,
+};
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, InvalidDirectory, Paths};
@@ -69,4 +75,5 @@ pub use service::{
 pub use settings::Settings;
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;
+pub use volume::{VolumeDetails, VolumeSnapshot, VolumeUse};
 pub use zmq_proxy::{InvalidEndpoint, TcpEndpoint, ZmqProxyOptions};

@@ -2,10 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::mounts::Mount;
+
 /// What a container is given beyond its image; part of its configuration, so it is kept over restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {}
+pub struct Settings {
+    /// What is mounted into it: volumes, and files and directories of the host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// How many bytes it can write beside its image, without volumes; as many as the host's disk has if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
+}
 
 impl Settings {
     /// Whether nothing was given.

@@ -27,6 +27,8 @@ mod load_image;
 mod logs;
 mod ls;
 mod man;
+mod mount;
+mod mount_args;
 mod network;
 mod outcomes;
 mod provision;
@@ -54,8 +56,10 @@ mod stop;
 mod tail;
 mod top;
 mod unlink;
+mod unmount;
 mod unpublish;
 mod values;
+mod volume;
 mod wait;
 mod wait_port;
 mod zmq_key;
@@ -97,6 +101,10 @@ pub(crate) enum Command {
     WaitPort(wait_port::Args),
     Autostart(autostart::Args),
     Set(set::Args),
+    Mount(mount::Args),
+    Unmount(unmount::Args),
+    #[command(subcommand)]
+    Volume(volume::Command),
     Allow(allow::Args),
     Deny(deny::Args),
     Link(link::Args),
@@ -181,6 +189,9 @@ impl Command {
             Command::WaitPort(args) => args.execute(context),
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
+            Command::Mount(args) => args.execute(context),
+            Command::Unmount(args) => args.execute(context),
+            Command::Volume(command) => command.execute(context),
             Command::Allow(args) => args.execute(context),
             Command::Deny(args) => args.execute(context),
             Command::Link(args) => args.execute(context),

@@ -2,13 +2,18 @@
 
 use appcontainers::Settings;
 
+use super::mount_args::MountArgs;
+
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct SettingsArgs {}
+pub(super) struct SettingsArgs {
+    #[command(flatten)]
+    mounts: MountArgs,
+}
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self {} = self;
-        Ok(Settings {})
+        let Self { mounts } = self;
+        Ok(Settings { disk: mounts.disk, mounts: mounts.into_mounts() })
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Container;
 use crate::{
-    ContainerName, Error, Hostname, ImageName, Paths,
+    ContainerName, Error, Hostname, ImageName, Mount, Paths,
     image::{Digest, ImageConfig},
     network::{
         IdRange, MacAddress, NetworkMode, Port, ReservationError, Reservations,
@@ -66,6 +66,10 @@ pub struct ContainerDetails {
     pub config: ImageConfig,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
+    /// How many bytes it can write beside its image; as many as there is room for if absent.
+    pub disk: Option<u64>,
+    /// What is mounted into it.
+    pub mounts: Vec<Mount>,
     /// How it is connected, and its own network rules; those of others that concern it has [`Container::network`].
     pub network: NetworkRules,
 }
@@ -166,6 +170,8 @@ pub(crate) fn details(
         created: record.created,
         config: record.config,
         layers: record.layers,
+        disk: record.settings.disk,
+        mounts: record.settings.mounts,
         network: NetworkRules::new(record.network, network),
     })
 }

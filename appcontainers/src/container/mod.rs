@@ -8,12 +8,14 @@ mod changes;
 mod clone;
 mod create;
 mod details;
+mod disk;
 mod exec;
 mod files;
 mod length;
 mod lifecycle;
 mod logs;
 mod monitor;
+mod mounts;
 mod network;
 mod port;
 mod processes;
@@ -149,6 +151,10 @@ impl Container {
 /// Finishes what an earlier command, or a start that has ended, left of a container.
 pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     rename::complete(paths, lock)?;
+    if let Err(error) = runtime::ensure_disk(paths, lock.name()) {
+        // One that can't be mounted can be removed; a start says it again, and fails.
+        tracing::warn!("{}", crate::error::chain(&error));
+    }
     // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
     if runtime::status(paths, lock.name())? == Status::Busy {
         monitor::wait_abandoned(paths, lock.name())?;
@@ -158,7 +164,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
     snapshot::clear_up(paths, lock.name())?;
     runtime::abandon_renewal(paths, lock.name())?;
     runtime::finish(paths, lock, None)?;
-    Ok(())
+    mounts::complete(paths, lock.name())
 }
 
 /// What a command that was killed left of a container which is there, and [`recover`] brings to its end or removes: kind and place.

@@ -15,6 +15,7 @@ use appcontainers_sys::{lxc, mount};
 use super::{
     RuntimeError, StartMode, StartRecord, Status, apparmor, boot, cgroup,
     error::host_error,
+    overlay_disk::remove_disk,
     rootfs::{is_mount_point_of_start, overlay_dir},
     scope,
     start::start_cgroup,
@@ -141,6 +142,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         Ok(Some(record)) => record.overlay.durability(),
         Ok(None) | Err(_) => Durability::Durable,
     };
+    remove_disk(paths, name)?;
     gone::retire(&directory).map_err(host_error("remove", &directory))?;
     for kind in [OverlayKind::Raw, OverlayKind::Tmp] {
         remove_tree(&overlay_dir(paths, name, kind))?;

@@ -7,7 +7,9 @@ mod error;
 mod finish;
 mod id_map_trial;
 mod layer_mount;
+mod live_mount;
 mod lxc_config;
+mod overlay_disk;
 pub mod programs;
 pub(crate) mod rootfs;
 pub(crate) mod scope;
@@ -23,7 +25,10 @@ pub(crate) use finish::{LXC_MONITOR_END, is_gone, remove, remove_tree};
 pub use finish::{finish, reap};
 pub(crate) use id_map_trial::check_id_mapping;
 pub(crate) use layer_mount::{mount_layer, unmount_layer};
+pub use live_mount::{PreparedMount, mount_all, prepare_mounts};
+pub(crate) use live_mount::{RunningMounts, follow as follow_mounts};
 pub use lxc_config::{BadValue, CAPABILITIES, DEFAULT_PIDS_LIMIT};
+pub(crate) use overlay_disk::{create_disk, disk_file, ensure_disk, grow_disk, replace_disk, unmount_disk};
 pub(crate) use rootfs::{
     abandon_renewal, begin_renewal, complete_renewal, create_overlay, next_layer, overlay_dir, put_in_place, renewals,
     sync_renewal,

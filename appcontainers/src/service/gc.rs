@@ -191,7 +191,11 @@ impl Service {
             self.paths.user_images(),
             self.paths.layers(),
             self.paths.sessions(),
+            self.paths.volumes(),
         ];
+        for volume in entries(&self.paths.volumes())? {
+            directories.extend([volume.join("snapshots"), volume]);
+        }
         directories.extend(entries(&self.paths.containers())?);
         for path in directories.iter().map(|directory| entries(directory)).collect::<Result<Vec<_>, _>>()?.concat() {
             if !is_stale_temporary(&path) {
