@@ -29,6 +29,8 @@ impl DetachedMount {
     pub fn ext4(device: &Path) -> io::Result<Self> {
         let context = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", device)?;
+        // Tables of inodes that are not used yet read as zeros anyway: in a file, clearing them gives room back that was taken for it.
+        rustix::mount::fsconfig_set_flag(context.as_fd(), "noinit_itable")?;
         rustix::mount::fsconfig_create(context.as_fd())?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
         let tree = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;

@@ -47,6 +47,11 @@ pub enum DiskImageError {
         #[source]
         source: io::Error,
     },
+    /// A root without `CAP_SYS_RESOURCE`, as on some virtual machines.
+    #[error(
+        "this system's root may not give a file system in use more room (it has no CAP_SYS_RESOURCE); stop what uses it, and try again"
+    )]
+    MayNotGrow,
     /// The program that makes it.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -102,7 +107,10 @@ pub(crate) fn grow(path: &Path, bytes: u64) -> Result<(), DiskImageError> {
     let device = LoopDevice::share(&file).map_err(failed("show"))?;
     device.follow_size().map_err(failed("show all of"))?;
     let root = DetachedMount::ext4(device.path()).and_then(|mount| open_root(&mount)).map_err(failed("mount"))?;
-    ext4::grow(root.as_fd(), bytes / BLOCK_BYTES).map_err(failed("give more room to"))
+    match ext4::grow(root.as_fd(), bytes / BLOCK_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DiskImageError::MayNotGrow),
+        grown => grown.map_err(failed("give more room to")),
+    }
 }
 
 /// So many bytes that the file has for good; without that, where the file system below can't promise any.

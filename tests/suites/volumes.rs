@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, time::Duration};
 
-use appcontainers_tests::{Host, eventually, in_sandbox};
+use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for};
+
 use serde_json::Value;
+
+const LONG: Duration = Duration::from_secs(400);
 
 fn volume(host: &Host, name: &str) -> Value {
     host.json(["volume", "inspect", name])
@@ -67,7 +70,7 @@ fn a_size_holds_for_all_containers_together() {
         assert_eq!(host.sh_in("two", "cat /data/file").succeeds(), "here");
         let full = host.sh_in("two", "dd if=/dev/zero of=/data/much bs=1M count=64").fails(1);
         assert!(full.contains("No space left"), "{full}");
-        let full = host.sh_in("one", "head -c 1000000 /dev/zero > /data/more").fails(1);
+        let full = host.sh_in("one", "dd if=/dev/zero of=/data/more bs=1M count=2").fails(1);
         assert!(full.contains("No space left"), "{full}");
         let taken: u64 = host.sh("du -sB1 $APPC_ROOT/volumes/small | cut -f 1").succeeds().parse().unwrap();
         assert!((32 << 20..40 << 20).contains(&taken), "{taken}");
@@ -121,7 +124,8 @@ fn fill(host: &Host, directory: &str) {
 
 #[test]
 fn a_snapshot_keeps_everything_and_a_rollback_brings_it_back() {
-    in_sandbox(|host| {
+    // Each copy is brought to the disk, with all else that is to be written there.
+    in_sandbox_for(LONG, |host| {
         host.appc(["volume", "create", "data"]).succeeds();
         let place = data(host, "data").display().to_string();
         fill(host, &place);
@@ -154,7 +158,7 @@ fn a_snapshot_keeps_everything_and_a_rollback_brings_it_back() {
 
 #[test]
 fn a_volume_with_a_size_is_snapshotted_rolled_back_and_cloned_too() {
-    in_sandbox(|host| {
+    in_sandbox_for(LONG, |host| {
         host.appc(["volume", "create", "data", "--size", "64M"]).succeeds();
         host.appc(["provision", "--name", "web", "--volume", "data:/data"]).succeeds();
         host.appc(["start", "web"]).succeeds();
@@ -238,12 +242,10 @@ fn a_disk_that_is_full_loses_no_volume() {
             containers.display()
         ))
         .succeeds();
-        let filled =
-            Command::new("dd").args(["if=/dev/zero", "bs=1k"]).arg(format!("of={}/fill", containers.display()));
-        let _ = { filled }.output().unwrap();
+        let _ = host.sh(&format!("dd if=/dev/zero bs=1k of={}/.fill", containers.display()));
         host.appc(["volume", "attach", "web", "old:/x"]).refuses(1, &["cannot write", "No space left"]);
         assert_eq!(volume(host, "old")["used_by"], Value::Array(Vec::new()));
-        host.sh(&format!("rm {0}/fill && umount {0} && umount disk", containers.display())).succeeds();
+        host.sh(&format!("rm {0}/.fill && umount {0} && umount disk", containers.display())).succeeds();
         host.appc(["volume", "attach", "web", "old:/x"]).succeeds();
     });
 }

@@ -81,6 +81,8 @@ mod tests {
             created: "2026-01-02T03:04:05.6Z".parse().unwrap(),
             config: ImageConfig::default(),
             layers: Vec::new(),
+            disk: None,
+            mounts: Vec::new(),
             network: NetworkRules::default(),
         };
         let unreadable = Row::from(ListedContainer {

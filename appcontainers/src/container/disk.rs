@@ -10,6 +10,7 @@ use crate::{
     network::{ReservationError, Reservations},
     overlay::{self, Shift},
     progress::Step,
+    record::ContainerRecord,
     runtime::{self, RuntimeError, Status},
 };
 
@@ -27,30 +28,36 @@ impl Container {
         disk_image::check_size(bytes).map_err(of_disk)?;
         let _lock = self.lock()?;
         let mut record = self.record()?;
+        let is_stopped = self.status()? == Status::Stopped;
         match record.settings.disk {
             // Also of the same size: one that was begun and not completed.
-            Some(present) if present <= bytes => runtime::grow_disk(&self.paths, &self.name, bytes)?,
-            _ => {
-                if self.status()? != Status::Stopped {
-                    return Err(Error::DiskOfRunning {
-                        name: self.name.clone(),
-                        has_one: record.settings.disk.is_some(),
-                    });
+            Some(present) if present <= bytes => match runtime::grow_disk(&self.paths, &self.name, bytes) {
+                Err(RuntimeError::Disk { source: DiskImageError::MayNotGrow, .. }) if is_stopped => {
+                    self.copy_to_disk(&record, bytes, progress)?;
                 }
-                let range = Reservations::read(&self.paths)?
-                    .get(&self.name)
-                    .ok_or_else(|| ReservationError::Unknown { name: self.name.clone() })?
-                    .id_range;
-                let ids = shift_of(range);
-                runtime::replace_disk(&self.paths, &self.name, record.overlay, range, bytes, |upper, dest| {
-                    let step = Step::begin(progress, "copying the container's files", None);
-                    let source = File::open(upper).map_err(io_error("open", upper))?;
-                    let copied = overlay::copy(source.as_fd(), dest.as_fd(), Shift { from: ids, to: ids }, &step);
-                    copied.map(drop).map_err(|source| Error::DiskTooSmall { name: self.name.clone(), bytes, source })
-                })?;
+                grown => grown?,
+            },
+            _ if is_stopped => self.copy_to_disk(&record, bytes, progress)?,
+            present => {
+                return Err(Error::DiskOfRunning { name: self.name.clone(), has_one: present.is_some() });
             }
         }
         record.settings.disk = Some(bytes);
         Ok(record.store(&self.paths)?)
+    }
+
+    /// Gives a container that does not run another disk, with the files that it has.
+    fn copy_to_disk(&self, record: &ContainerRecord, bytes: u64, progress: &dyn Progress) -> Result<(), Error> {
+        let range = Reservations::read(&self.paths)?
+            .get(&self.name)
+            .ok_or_else(|| ReservationError::Unknown { name: self.name.clone() })?
+            .id_range;
+        let ids = shift_of(range);
+        runtime::replace_disk(&self.paths, &self.name, record.overlay, range, bytes, |upper, dest| {
+            let step = Step::begin(progress, "copying the container's files", None);
+            let source = File::open(upper).map_err(io_error("open", upper))?;
+            let copied = overlay::copy(source.as_fd(), dest.as_fd(), Shift { from: ids, to: ids }, &step);
+            copied.map(drop).map_err(|source| Error::DiskTooSmall { name: self.name.clone(), bytes, source })
+        })
     }
 }

@@ -1,11 +1,9 @@
 //! Mounts into a container that runs, and out of it: when it starts, before anything of its own runs, and later.
 //!
-//! What is mounted stands in `/run/.../NAME/mounts.json`, by the kernel's number of each mount, so that what is unmounted is
-//! what was mounted. A mount is noted before it is made (without its number): if the command is killed in between, the next one
-//! sees that.
+//! What is mounted is noted ([`RunningMounts`]), a mount before it is made (without its number): if the command is
+//! killed in between, the next one sees that.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -15,59 +13,21 @@ use appcontainers_sys::{
     inside::{Failure, Inside, Kind, Step},
     tree::DetachedMount,
 };
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
-use serde::{Deserialize, Serialize};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags},
+    io::Errno,
+};
 
-use super::{ProcessIdentity, StartRecord};
+use super::{
+    ProcessIdentity, StartRecord,
+    running_mounts::{RunningMount, RunningMounts},
+};
 use crate::{
     ContainerName, Paths,
     mounts::{Mount, MountError, MountPath, MountSource},
-    state::{Durability, StateError, Versioned, read, write},
+    state::StateError,
     volume::{self, VolumeHold},
 };
-
-/// What is mounted into a running container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunningMounts {
-    pub(crate) mounts: BTreeMap<MountPath, RunningMount>,
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunningMount {
-    #[serde(flatten)]
-    pub(crate) source: MountSource,
-    #[serde(default)]
-    pub(crate) read_only: bool,
-    /// The kernel's number; none while it is being made.
-    pub(crate) id: Option<u64>,
-}
-
-impl RunningMount {
-    pub(crate) fn into_mount(self, path: MountPath) -> Mount {
-        Mount { source: self.source, path, read_only: self.read_only }
-    }
-}
-
-impl Versioned for RunningMounts {
-    const KIND: &'static str = "record of mounts";
-    const VERSION: u32 = 1;
-}
-
-impl RunningMounts {
-    fn path(paths: &Paths, name: &ContainerName) -> PathBuf {
-        paths.container_run(name).join("mounts.json")
-    }
-
-    /// Those of a container; none of one that does not run.
-    pub(crate) fn load(paths: &Paths, name: &ContainerName) -> Result<Self, StateError> {
-        Ok(read(&Self::path(paths, name))?.unwrap_or_default())
-    }
-
-    fn store(&self, paths: &Paths, name: &ContainerName) -> Result<(), StateError> {
-        write(&Self::path(paths, name), self, Durability::Volatile)
-    }
-}
 
 /// What is about to be mounted: opened, so that it is there, and what is in its place later does not matter.
 #[derive(Debug)]
@@ -122,11 +82,13 @@ impl PreparedMount {
         };
         let users = container.inside.user_namespace();
         tree.restrict(mount.read_only, users).map_err(|source| match source.raw_os_error() {
-            Some(code) if users.is_some() && [libc_einval(), libc_eperm()].contains(&code) => MountError::NotMapped {
-                name: container.name.clone(),
-                source_shown: mount.source.clone(),
-                file_system: file_system(&self.opened),
-            },
+            Some(code) if users.is_some() && [Errno::INVAL, Errno::PERM].contains(&Errno::from_raw_os_error(code)) => {
+                MountError::NotMapped {
+                    name: container.name.clone(),
+                    source_shown: mount.source.clone(),
+                    file_system: file_system(&self.opened),
+                }
+            }
             _ => failed("set the flags of the mount", source),
         })?;
         let lock_at = match kind {
@@ -140,14 +102,6 @@ impl PreparedMount {
 
 /// A file in a container's run directory, for [`Inside::attach`].
 const LOCK_FILE: &str = "mounting";
-
-fn libc_einval() -> i32 {
-    rustix::io::Errno::INVAL.raw_os_error()
-}
-
-fn libc_eperm() -> i32 {
-    rustix::io::Errno::PERM.raw_os_error()
-}
 
 /// A container into which something is mounted.
 struct Target<'a> {
@@ -227,7 +181,7 @@ pub(crate) fn follow(
     let mut prepared = prepare_mounts(paths, name, &missing.into_iter().cloned().collect::<Vec<_>>())?;
     let target = Target::of(paths, name, start, is_mapped)?;
     for (path, one) in too_much.into_iter().rev() {
-        let id = one.id.or_else(|| found_number(paths, start, &path, &one));
+        let id = one.id.or_else(|| found_number(paths, name, start, &path, &one));
         if let Some(id) = id {
             unmount(start, &target, &path, id)?;
         }
@@ -271,14 +225,19 @@ fn unmount(start: &StartRecord, target: &Target<'_>, path: &MountPath, id: u64) 
 }
 
 /// The number of a mount that was begun by a command which was killed: the mount at that place that shows its source.
-fn found_number(paths: &Paths, start: &StartRecord, path: &MountPath, one: &RunningMount) -> Option<u64> {
+fn found_number(
+    paths: &Paths,
+    name: &ContainerName,
+    start: &StartRecord,
+    path: &MountPath,
+    one: &RunningMount,
+) -> Option<u64> {
     let mount = Mount { source: one.source.clone(), path: path.clone(), read_only: one.read_only };
     let pid = start.init?.pid;
     let there = PathBuf::from(format!("/proc/{pid}/root")).join(path.as_str().trim_start_matches('/'));
     let flags = StatxFlags::INO | StatxFlags::MNT_ID;
     let found = rustix::fs::statx(CWD, &there, AtFlags::SYMLINK_NOFOLLOW, flags).ok()?;
-    let name = "x".parse().ok()?;
-    let opened = PreparedMount::open(paths, &name, &mount).ok()?.opened;
+    let opened = PreparedMount::open(paths, name, &mount).ok()?.opened;
     let shown = rustix::fs::statx(&opened, "", AtFlags::EMPTY_PATH, flags).ok()?;
     let identity = |status: &rustix::fs::Statx| (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
     let is_mount = mounts_of(start).iter().any(|mount| mount.id == found.stx_mnt_id && mount.place == path.as_str());
@@ -308,7 +267,7 @@ fn open_real(path: &Path) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
-        Err(rustix::io::Errno::LOOP) => Err(io::Error::other("there is a symbolic link in its path now")),
+        Err(Errno::LOOP) => Err(io::Error::other("there is a symbolic link in its path now")),
         opened => Ok(opened?),
     }
 }
@@ -338,12 +297,12 @@ fn explain(name: &ContainerName, mount: &Mount, failure: Failure) -> MountError 
         let names = path.as_str().split('/').skip(1).take(position + 1);
         names.fold(String::new(), |way, name| way + "/" + name)
     };
-    match (failure.step, failure.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error)) {
-        (Step::Name(position), Some(rustix::io::Errno::LOOP)) => MountError::Symlink { at: at(position), name, path },
-        (Step::Name(position), Some(rustix::io::Errno::NOTDIR)) => {
+    match (failure.step, failure.source.raw_os_error().map(Errno::from_raw_os_error)) {
+        (Step::Name(position), Some(Errno::LOOP)) => MountError::Symlink { at: at(position), name, path },
+        (Step::Name(position), Some(Errno::NOTDIR)) => {
             MountError::OtherKind { at: at(position), name, what: mount.source.clone(), path }
         }
-        (Step::Attach, Some(rustix::io::Errno::NOTDIR)) => {
+        (Step::Attach, Some(Errno::NOTDIR)) => {
             MountError::OtherKind { at: path.to_string(), name, what: mount.source.clone(), path }
         }
         (step, _) => {
