@@ -78,7 +78,7 @@ pub(crate) fn create(path: &Path, bytes: u64) -> Result<(), DiskImageError> {
     let text = path.to_string_lossy();
     MKFS.run(&[words.as_slice(), &[&text]].concat(), "")?;
     // It would be in the way of programs that want an empty directory; e2fsck makes another one when it needs it.
-    let root = mount(path).and_then(|mount| Ok(open_root(&mount)?)).map_err(step("mount", path))?;
+    let root = mount(path).and_then(|mount| open_root(&mount)).map_err(step("mount", path))?;
     unlinkat(&root, "lost+found", AtFlags::REMOVEDIR).map_err(|errno| step("prepare", path)(errno.into()))?;
     drop(root);
     file.sync_all().map_err(step("sync", path))
