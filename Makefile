@@ -12,7 +12,7 @@ SUDO       := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Packages by what needs them; `a|b` is the first of the two that the distribution has.
 BUILD_PACKAGES := g++ make pkg-config libclang-dev liblxc-dev|lxc-dev libsquashfs-dev libzmq3-dev
-RUN_PACKAGES   := liblxc-common iproute2 nftables conntrack squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils libzmq5
+RUN_PACKAGES   := liblxc-common iproute2 nftables conntrack squashfs-tools busybox-static mmdebstrap uidmap mount kmod tar gzip zstd xz-utils e2fsprogs libzmq5
 # What `appc gateway` runs; nothing else needs it.
 GATEWAY_PACKAGES := caddy
 TEST_PACKAGES  := $(GATEWAY_PACKAGES) openssl curl iptables python3 python3-zmq util-linux e2fsprogs procps libcap2-bin strace rsync attr

@@ -61,10 +61,17 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
         if let Some(interface) = starting.host_interface() {
             policy::activate(&paths, &reservation, interface, container.network)?;
         }
+        // While the start is not over yet for others: nobody changes a volume under it.
+        let mounts = match mode {
+            StartMode::Full | StartMode::Files => container.settings.mounts.as_slice(),
+            // What is to be written there is the layer's own.
+            StartMode::Renewal => &[],
+        };
+        let mounts = runtime::prepare_mounts(&paths, name, mounts)?;
         let owner = reservation.id_range.map_or(0, |range| range.base());
-        Ok((AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?, listen(&directory)?))
+        Ok((AgentLink::bind(&directory.join(AGENT_SOCKET_DIR), Some(owner))?, listen(&directory)?, mounts))
     };
-    let (mut agent, listener) = match prepare() {
+    let (mut agent, listener, mounts) = match prepare() {
         Ok(prepared) => prepared,
         Err(error) => {
             // Not waited for: it may be waiting for what does not come any more.
@@ -85,6 +92,11 @@ pub(crate) fn start(arguments: &RunArguments) -> anyhow::Result<Running> {
     })?;
     let init = start.record.init.and_then(|init| init.pid());
     let init = init.with_context(|| format!("the container's init ended at once{hint}"))?;
+    // Before the agent is greeted, so before anything of the container's own runs.
+    if let Err(error) = runtime::mount_all(&paths, name, &start.record, reservation.id_range.is_some(), mounts) {
+        let _ = rustix::process::pidfd_send_signal(&start.init, rustix::process::Signal::KILL);
+        return Err(error.into());
+    }
     if let (NetworkMode::Bridge, Some(interface)) = (container.network, &start.record.host_interface) {
         // Before the agent is greeted, so before anything of the container's own runs.
         let addresses = settings.addresses(reservation.ip);

@@ -47,7 +47,7 @@ impl Detached {
         let tree = rustix::mount::open_tree(CWD, source, flags)?;
         let attributes =
             libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-        set_attributes(tree.as_fd(), attributes, None)?;
+        set_attributes(tree.as_fd(), attributes, 0, None)?;
         let status = rustix::fs::fstat(&tree)?;
         let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
         Ok(Self { tree, is_directory, device: status.st_dev as u64 })

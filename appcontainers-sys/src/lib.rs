@@ -6,10 +6,13 @@
 #![allow(unsafe_code)]
 
 pub mod attach;
+pub mod ext4;
+pub mod inside;
 pub mod loopdev;
 pub mod lxc;
 pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod squashfs;
+pub mod tree;
 pub mod userns;

@@ -47,7 +47,7 @@ pub fn copy(source: &Path, target: &Path, user_namespace: Option<BorrowedFd<'_>>
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, source, flags)?;
     if let Some(namespace) = user_namespace {
-        set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, Some(namespace))?;
+        set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, 0, Some(namespace))?;
     }
     rustix::mount::move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
@@ -73,7 +73,7 @@ pub fn cover(source: &Path, root: BorrowedFd<'_>, inside: &Path) -> io::Result<b
     };
     let tree =
         rustix::mount::open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, None)?;
+    set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, None)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(&tree, "", &target, "", flags)?;
     Ok(true)
@@ -83,18 +83,24 @@ pub fn cover(source: &Path, root: BorrowedFd<'_>, inside: &Path) -> io::Result<b
 pub fn can_map_ids(source: &Path, user_namespace: BorrowedFd<'_>) -> io::Result<bool> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, source, flags)?;
-    match set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, Some(user_namespace)) {
+    match set_attributes(tree.as_fd(), libc::MOUNT_ATTR_IDMAP, 0, Some(user_namespace)) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-pub(crate) fn set_attributes(tree: BorrowedFd<'_>, set: u64, namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// Sets attributes of a mount; with a `propagation` other than 0, that too (`MS_PRIVATE`, for example).
+pub(crate) fn set_attributes(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    propagation: u64,
+    namespace: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,
-        propagation: 0,
+        propagation,
         userns_fd: namespace.map_or(0, |namespace| namespace.as_raw_fd() as u64),
     };
     // SAFETY: the path is an empty C string and `attributes` a whole `struct mount_attr`

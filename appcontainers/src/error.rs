@@ -538,6 +538,36 @@ pub enum Error {
     /// A configuration.
     #[error(transparent)]
     Config(#[from] crate::image::InvalidConfig),
+    /// A container's disk can only grow while it runs.
+    #[error(
+        "container {name} is running: {}; stop it first: appc stop {name}",
+        if *has_one { "its disk can only become larger" } else { "it can be given a disk of its own only while it is stopped" }
+    )]
+    DiskOfRunning {
+        /// The container.
+        name: ContainerName,
+        /// Whether it has a disk of its own.
+        has_one: bool,
+    },
+    /// What a container has written is more than is to fit, or could not be copied.
+    #[error(
+        "cannot give container {name} a disk of {bytes} bytes: what it has written does not fit, or can't be copied"
+    )]
+    DiskTooSmall {
+        /// The container.
+        name: ContainerName,
+        /// What was asked for.
+        bytes: u64,
+        /// Why not.
+        #[source]
+        source: crate::overlay::CopyError,
+    },
+    /// What is mounted into a container.
+    #[error(transparent)]
+    Mount(#[from] crate::mounts::MountError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(#[from] crate::volume::VolumeError),
     /// A skeleton.
     #[error(transparent)]
     Skeleton(#[from] crate::skeleton::SkeletonError),

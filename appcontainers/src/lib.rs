@@ -18,6 +18,7 @@ pub mod archive;
 pub mod build;
 pub mod container;
 mod disk;
+pub mod disk_image;
 pub mod doctor;
 pub mod environment;
 mod error;
@@ -27,6 +28,7 @@ pub mod image;
 mod inside;
 pub mod life;
 pub mod limits;
+pub mod mounts;
 mod name;
 pub mod network;
 pub mod output;
@@ -45,6 +47,7 @@ pub mod setup;
 pub mod skeleton;
 pub mod state;
 pub mod stats;
+pub mod volume;
 mod zmq_proxy;
 
 pub use appcontainers_wire::{
@@ -62,8 +65,10 @@ pub use event::Event;
 pub use image::{Digest, ImageSummary, Manifest, base::Recipe, pack::LeftOut};
 pub use inside::{FileMode, InsidePath, InvalidInside};
 pub use life::{Hooks, Life};
+pub use mounts::{Mount, MountPath, MountSource};
 pub use name::{
-    ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SecretName, SnapshotName,
+    ContainerName, CursorName, Hostname, ImageName, InvalidHostname, InvalidName, ProcessName, SecretName,
+    SnapshotName, VolumeName,
 };
 pub use network::NetworkMode;
 pub use overlay::{Change as FileChange, ChangeKind, ChangedType};
@@ -81,4 +86,5 @@ pub use service::{
 pub use settings::Settings;
 pub use setup::{Change as SetupChange, SetupOptions};
 pub use stats::Stats;
+pub use volume::{VolumeDetails, VolumeSnapshot, VolumeUse};
 pub use zmq_proxy::{InvalidEndpoint, TcpEndpoint, ZmqProxyOptions};

@@ -162,6 +162,22 @@ name_type! {
     CursorName
 }
 
+name_type! {
+    /// Names a volume: as a container's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use appcontainers::VolumeName;
+    ///
+    /// let name: VolumeName = "data".parse()?;
+    /// assert_eq!(name.as_str(), "data");
+    /// assert!(".data".parse::<VolumeName>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    VolumeName
+}
+
 /// A host name as in RFC 1123: 1 to 63 of `a-z`, `A-Z`, `0-9` and `-`, with no `-` at either end.
 ///
 /// # Examples

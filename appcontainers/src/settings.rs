@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{life::Life, limits::Limits, secret::SecretGrant};
+use crate::{life::Life, limits::Limits, mounts::Mount, secret::SecretGrant};
 
 /// What a container is given beyond its image; part of its configuration, so it is kept over restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,12 @@ pub struct Settings {
     /// The secrets that it is given, in any order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretGrant>,
+    /// What is mounted into it: volumes, and files and directories of the host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// How many bytes it can write beside its image, without volumes; as many as the host's disk has if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
 }
 
 impl Settings {

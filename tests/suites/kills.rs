@@ -623,3 +623,173 @@ fn after_a_reboot_everything_kept_is_there() {
         }
     });
 }
+
+/// The names of volumes.
+fn volumes(host: &Host) -> Vec<String> {
+    let listed = host.json(["volume", "ls"]);
+    listed.as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn killed_while_it_makes_clones_and_removes_volumes() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["setup"]).succeeds();
+        // Where nothing waits for what others write to the host's disk.
+        let _disk = host.small_disk(&host.paths().volumes(), "200m");
+        host.appc(["volume", "create", "old", "--size", "16M"]).succeeds();
+        host.appc(["provision", "--name", "web", "--volume", "old:/data"]).succeeds();
+        host.sh_in("web", "for n in 1 2 3; do echo mine > /data/$n; done").succeeds();
+        let content = |volume: &str| {
+            let mount = format!("{volume}:/look:ro");
+            host.appc(["volume", "attach", "web", &mount]).succeeds();
+            let said = host.sh_in("web", "cat /look/* | wc -l").succeeds();
+            host.appc(["unmount", "web", "/look"]).succeeds();
+            said
+        };
+        let remove = |_| {
+            if volumes(host).contains(&"new".to_owned()) {
+                host.appc(["volume", "rm", "new"]).succeeds();
+            }
+        };
+        let is_whole = |expected: &str| {
+            clear_up(host);
+            if volumes(host).contains(&"new".to_owned()) {
+                assert_eq!(content("new"), expected);
+            }
+            let there = fs::read_dir(host.paths().volumes()).unwrap().count();
+            assert_eq!(there, volumes(host).len());
+        };
+        kill_at_each_step(host, 2, &["volume", "create", "new", "--size", "16M"], remove, |_, _| is_whole("0"));
+        kill_at_each_step(host, 2, &["volume", "clone", "old", "new"], remove, |_, _| is_whole("3"));
+        let make = |_| {
+            if !volumes(host).contains(&"new".to_owned()) {
+                host.appc(["volume", "clone", "old", "new"]).succeeds();
+            }
+        };
+        kill_at_each_step(host, 1, &["volume", "rm", "new"], make, |_, _| is_whole("3"));
+        assert_eq!(content("old"), "3");
+    });
+}
+
+#[test]
+fn killed_while_it_keeps_and_brings_back_a_volumes_files() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["setup"]).succeeds();
+        // Where nothing waits for what others write to the host's disk.
+        let _disk = host.small_disk(&host.paths().volumes(), "200m");
+        host.appc(["volume", "create", "data"]).succeeds();
+        let place = host.paths().volumes().join("data");
+        let write = |word: &str| {
+            for name in ["one", "two", "three"] {
+                fs::write(place.join("data").join(name), word).unwrap();
+            }
+        };
+        let all = |directory: &Path| {
+            let words: BTreeSet<_> =
+                ["one", "two", "three"].map(|name| fs::read_to_string(directory.join(name)).unwrap()).into();
+            assert_eq!(words.len(), 1, "{words:?}");
+            words.into_iter().next().unwrap()
+        };
+        write("old");
+        host.appc(["volume", "snapshot", "data", "kept"]).succeeds();
+        let mut number = 0;
+        kill_at_each_step(
+            host,
+            1,
+            &["volume", "snapshot", "data", "new"],
+            |_| {
+                let _ = host.appc(["volume", "rm-snapshot", "data", "new"]);
+                number += 1;
+                write(&number.to_string());
+            },
+            |_, _| {
+                clear_up(host);
+                let snapshots = host.json(["volume", "inspect", "data"])["snapshots"].as_array().unwrap().len();
+                assert_eq!(fs::read_dir(place.join("snapshots")).unwrap().count(), snapshots);
+                if snapshots == 2 {
+                    assert_eq!(all(&place.join("snapshots/new/data")), all(&place.join("data")));
+                }
+            },
+        );
+        kill_at_each_step(
+            host,
+            1,
+            &["volume", "rollback", "data", "kept"],
+            |_| write("new"),
+            |_, _| {
+                clear_up(host);
+                all(&place.join("data"));
+                assert_eq!(all(&place.join("snapshots/kept/data")), "old");
+                assert_eq!(fs::read_dir(&place).unwrap().count(), 3);
+            },
+        );
+        assert_eq!(all(&place.join("data")), "old");
+    });
+}
+
+#[test]
+fn killed_while_it_mounts_into_a_running_container() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["volume", "create", "data"]).succeeds();
+        fs::write(host.paths().volumes().join("data/data/file"), "mine").unwrap();
+        host.start("web");
+        let has_it = || {
+            let asked = host.inspect("web")["mounts"].as_array().unwrap().len();
+            // A command that works in it completes what was begun.
+            let count = host.sh_in("web", "grep -c ' /srv/data ' /proc/self/mountinfo").text();
+            assert_eq!(count, asked.to_string(), "settings and mounts are not the same");
+            assert_eq!(host.sh_in("web", "cat /srv/data/file").code == 0, asked == 1);
+            asked == 1
+        };
+        let (mut with, mut without) = (0, 0);
+        kill_at_each_step(
+            host,
+            1,
+            &["volume", "attach", "web", "data:/srv/data"],
+            |_| {
+                if has_it() {
+                    host.appc(["volume", "detach", "web", "data"]).succeeds();
+                }
+            },
+            |_, _| if has_it() { with += 1 } else { without += 1 },
+        );
+        assert!(with > 1 && without > 1, "{with} {without}");
+        kill_at_each_step(
+            host,
+            1,
+            &["volume", "detach", "web", "data"],
+            |_| {
+                if !has_it() {
+                    host.appc(["volume", "attach", "web", "data:/srv/data"]).succeeds();
+                }
+            },
+            |_, _| {
+                has_it();
+                host.appc(["doctor"]).succeeds();
+            },
+        );
+        assert!(!has_it());
+        host.appc(["volume", "rm", "data"]).succeeds();
+    });
+}
+
+#[test]
+fn killed_while_it_changes_the_size_of_a_disk() {
+    in_sandbox_for(LONG, |host| {
+        host.appc(["provision", "--name", "web", "--disk", "24M"]).succeeds();
+        host.sh_in("web", "echo mine > /root/file; rm /etc/passwd").succeeds();
+        let check = || {
+            clear_up(host);
+            assert_eq!(host.sh_in("web", "cat /root/file; ls /etc/passwd 2>/dev/null | wc -l").succeeds(), "mine\n0");
+        };
+        kill_at_each_step(
+            host,
+            2,
+            &["set", "web", "disk=20M"],
+            |_| drop(host.appc(["set", "web", "disk=24M"]).succeeds()),
+            |_, _| check(),
+        );
+        kill_at_each_step(host, 2, &["set", "web", "disk=32M"], |_| {}, |_, _| check());
+        assert_eq!(host.inspect("web")["disk"], 32 << 20);
+    });
+}

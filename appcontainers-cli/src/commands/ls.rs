@@ -98,6 +98,8 @@ mod tests {
             config: ImageConfig::default(),
             secrets: Vec::new(),
             layers: Vec::new(),
+            disk: None,
+            mounts: Vec::new(),
             network: NetworkRules::default(),
             limits: LimitDetails::default(),
         };

@@ -34,6 +34,8 @@ mod load_image;
 mod logs;
 mod ls;
 mod man;
+mod mount;
+mod mount_args;
 mod network;
 mod outcomes;
 mod pause;
@@ -64,10 +66,12 @@ mod stop;
 mod tail;
 mod top;
 mod unlink;
+mod unmount;
 mod unpause;
 mod unpublish;
 mod up;
 mod values;
+mod volume;
 mod wait;
 mod wait_port;
 mod zmq_key;
@@ -113,6 +117,10 @@ pub(crate) enum Command {
     Set(set::Args),
     #[command(subcommand)]
     Secret(secret::Command),
+    Mount(mount::Args),
+    Unmount(unmount::Args),
+    #[command(subcommand)]
+    Volume(volume::Command),
     Allow(allow::Args),
     Deny(deny::Args),
     Link(link::Args),
@@ -199,6 +207,9 @@ impl Command {
             Command::Autostart(args) => args.execute(context),
             Command::Set(args) => args.execute(context),
             Command::Secret(command) => command.execute(context),
+            Command::Mount(args) => args.execute(context),
+            Command::Unmount(args) => args.execute(context),
+            Command::Volume(command) => command.execute(context),
             Command::Allow(args) => args.execute(context),
             Command::Deny(args) => args.execute(context),
             Command::Link(args) => args.execute(context),

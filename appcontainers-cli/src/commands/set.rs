@@ -1,12 +1,12 @@
 //! `appc set`
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, str::FromStr};
 
 use appcontainers::{ContainerName, limits::LimitChange, network::policy::Egress};
 use clap::error::ErrorKind;
 
 use super::{command_args::usage, life_args::LifeArgs, values};
-use crate::context::Context;
+use crate::{context::Context, progress::Bars};
 
 /// Change a container, also while it runs
 ///
@@ -31,13 +31,14 @@ Examples:
   appc set web memory=512M cpus=1.5          at most so much, from now on
   appc set web io.write=10M net.egress=1M
   appc set web memory= cpus=none             as much as there is
+  appc set web disk=4G                       it can write so much beside its image; more also while it runs
   appc set web --ip 10.213.0.99              links and rules follow
   appc set web --egress none                 it reaches nothing outside
   appc set web --egress 192.0.2.0/24,2001:db8::/32
   appc set web --restart on-failure:5 --health-http 8080/health --health-on-failure restart
   appc set web --after db:healthy --on-stop './app --drain'")]
 pub(crate) struct Args {
-    /// The container [default: -c, APPC_CONTAINER, this session's current one], and limits
+    /// The container [default: -c, APPC_CONTAINER, this session's current one], and what it is to have
     #[arg(value_name = "NAME|KEY=VALUE")]
     words: Vec<Word>,
     #[command(flatten)]
@@ -55,40 +56,48 @@ pub(crate) struct Args {
 enum Word {
     Name(ContainerName),
     Limit(LimitChange),
+    Disk(u64),
 }
 
-impl std::str::FromStr for Word {
+impl FromStr for Word {
     type Err = String;
 
     /// No container's name has an equals sign in it.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.contains('=') {
-            true => text.parse().map(Word::Limit).map_err(|error: appcontainers::limits::BadLimit| error.to_string()),
-            false => text.parse().map(Word::Name).map_err(|error: appcontainers::InvalidName| error.to_string()),
+        match text.split_once('=') {
+            Some(("disk", size)) => values::bytes(size).map(Word::Disk),
+            Some(_) => {
+                text.parse().map(Word::Limit).map_err(|error: appcontainers::limits::BadLimit| error.to_string())
+            }
+            None => text.parse().map(Word::Name).map_err(|error: appcontainers::InvalidName| error.to_string()),
         }
     }
 }
 
 impl Args {
     pub(super) fn execute(self, context: &Context) -> anyhow::Result<()> {
-        let (mut names, mut limits) = (Vec::new(), Vec::new());
+        let (mut names, mut limits, mut disk) = (Vec::new(), Vec::new(), None);
         for word in self.words {
             match word {
                 Word::Name(name) => names.push(name),
                 Word::Limit(limit) => limits.push(limit),
+                Word::Disk(bytes) => disk = Some(bytes),
             }
         }
-        if names.len() > 1 {
-            let message = format!("one container at a time, not {} and {}", names[0], names[1]);
-            usage("set", ErrorKind::TooManyValues, &message);
+        if let [first, second, ..] = names.as_slice() {
+            usage("set", ErrorKind::TooManyValues, &format!("one container at a time, not {first} and {second}"));
         }
-        if limits.is_empty() && self.ip.is_none() && self.egress.is_none() && self.life.is_empty() {
+        let is_nothing = limits.is_empty() && disk.is_none() && self.life.is_empty();
+        if is_nothing && self.ip.is_none() && self.egress.is_none() {
             usage("set", ErrorKind::MissingRequiredArgument, "nothing to change; say what, as memory=512M");
         }
         let container = context.container(names.first())?;
-        // First, as it is what may be refused.
+        // First, as they are what may be refused.
         if !limits.is_empty() {
             container.set_limits(&limits)?;
+        }
+        if let Some(bytes) = disk {
+            container.set_disk_with(bytes, &Bars::default())?;
         }
         if let Some(ip) = self.ip {
             container.set_ip(ip)?;

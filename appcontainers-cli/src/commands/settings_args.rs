@@ -2,7 +2,7 @@
 
 use appcontainers::Settings;
 
-use super::{life_args::LifeArgs, limit_args::LimitArgs, secret_args::SecretArgs};
+use super::{life_args::LifeArgs, limit_args::LimitArgs, mount_args::MountArgs, secret_args::SecretArgs};
 
 /// Options for [`Settings`].
 #[derive(Debug, Default, clap::Args)]
@@ -13,13 +13,20 @@ pub(super) struct SettingsArgs {
     life: LifeArgs,
     #[command(flatten)]
     secrets: SecretArgs,
+    #[command(flatten)]
+    mounts: MountArgs,
 }
 
 impl SettingsArgs {
     pub(super) fn into_settings(self) -> anyhow::Result<Settings> {
-        let Self { limits, life, secrets } = self;
-        let mut settings =
-            Settings { limits: limits.into_limits(), secrets: secrets.into_grants(), ..Settings::default() };
+        let Self { limits, life, secrets, mounts } = self;
+        let mut settings = Settings {
+            limits: limits.into_limits(),
+            secrets: secrets.into_grants(),
+            disk: mounts.disk,
+            mounts: mounts.into_mounts(),
+            ..Settings::default()
+        };
         life.apply(&mut settings.life)?;
         Ok(settings)
     }

@@ -56,6 +56,22 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, with K, M, G or T behind it for as many of 1024, 1024², …
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "use a number of bytes, or with K, M, G or T: 512M, 10G".to_owned();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "k" | "KiB" => 10,
+        "M" | "m" | "MiB" => 20,
+        "G" | "g" | "GiB" => 30,
+        "T" | "t" | "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
 /// A switch.
 pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
     match text {

@@ -16,6 +16,10 @@ impl Container {
     /// What differs from the image, by path. It is read while others may write.
     pub fn changes(&self) -> Result<Vec<FileChange>, Error> {
         let record = self.record()?;
+        if record.settings.disk.is_some() {
+            // After the host's boot, it may not be mounted yet.
+            drop(self.lock()?);
+        }
         let upper = overlay_dir(&self.paths, &self.name, record.overlay).join("upper");
         let upper = File::open(&upper).map_err(io_error("open", &upper))?;
         let mut lowers = Vec::with_capacity(record.layers.len());

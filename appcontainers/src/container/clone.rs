@@ -126,7 +126,11 @@ impl Container {
         let now = self.record()?;
         let upper = overlay_dir(&self.paths, &clone.name, now.overlay).join("upper");
         let to = shift_of(reservation.id_range);
-        create_directories(&self.paths, now.overlay, reservation)?;
+        let disk = match &options.snapshot {
+            None => now.settings.disk,
+            Some(name) => Stored::open(&self.paths, &self.name, name)?.container.settings.disk,
+        };
+        create_directories(&self.paths, now.overlay, reservation, disk)?;
         let then = match &options.snapshot {
             None => {
                 self.copy_upper(&now, &upper, to, progress)?;

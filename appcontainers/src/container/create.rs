@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{BootFile, Container, boot_files, limits, monitor, recover, rename};
+use super::{BootFile, Container, boot_files, limits, monitor, mounts::prepare as prepare_mounts, recover, rename};
 use crate::{
     ContainerName, Error, Hostname, ImageName, Paths, Service,
     error::io_error,
@@ -177,10 +177,11 @@ fn write(
     reservation: &Reservation,
 ) -> Result<ContainerRecord, Error> {
     let name = &reservation.name;
+    let (mounts, _volumes) = prepare_mounts(paths, name, &new.settings.mounts)?;
     if let (Some(range), Some(layer)) = (reservation.id_range, new.manifest.layers.first()) {
         runtime::check_id_mapping(paths, name, &layer.digest, range)?;
     }
-    create_directories(paths, new.overlay, reservation)?;
+    create_directories(paths, new.overlay, reservation, new.settings.disk)?;
     let image = BaseReference { name: new.manifest.name.clone(), digest: new.manifest.digest()? };
     let record = ContainerRecord {
         name: name.clone(),
@@ -200,7 +201,7 @@ fn write(
         app_file: new.app_file.clone(),
         init: new.init,
         network: new.network,
-        settings: new.settings.clone(),
+        settings: Settings { mounts, ..new.settings.clone() },
         config: config(new),
     };
     store_first(paths, &record)?;
@@ -208,11 +209,19 @@ fn write(
 }
 
 /// Makes a container's directories, and its writable layer, empty.
-pub(super) fn create_directories(paths: &Paths, kind: OverlayKind, reservation: &Reservation) -> Result<(), Error> {
+pub(super) fn create_directories(
+    paths: &Paths,
+    kind: OverlayKind,
+    reservation: &Reservation,
+    disk: Option<u64>,
+) -> Result<(), Error> {
     let name = &reservation.name;
     runtime::create_overlay(paths, name, kind, reservation.id_range)?;
     for directory in [paths.container(name), paths.container_log(name)] {
         create_directory(&directory, 0o700).map_err(io_error("create", &directory))?;
+    }
+    if let Some(bytes) = disk {
+        runtime::create_disk(paths, name, kind, reservation.id_range, bytes)?;
     }
     Ok(())
 }

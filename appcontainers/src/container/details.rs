@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Container, LifeDetails, LimitDetails};
 use crate::{
-    ContainerName, Error, Hostname, ImageName, Paths,
+    ContainerName, Error, Hostname, ImageName, Mount, Paths,
     image::{Digest, ImageConfig},
     network::{
         IdRange, MacAddress, NetworkMode, Port, ReservationError, Reservations,
@@ -71,6 +71,10 @@ pub struct ContainerDetails {
     pub secrets: Vec<SecretGrant>,
     /// The image's layers, the lowest first.
     pub layers: Vec<Digest>,
+    /// How many bytes it can write beside its image; as many as there is room for if absent.
+    pub disk: Option<u64>,
+    /// What is mounted into it.
+    pub mounts: Vec<Mount>,
     /// How it is connected, and its own network rules; those of others that concern it has [`Container::network`].
     pub network: NetworkRules,
     /// What it may use of the host; what is in force has [`Container::details`] alone.
@@ -177,6 +181,8 @@ pub(crate) fn details(
         config: record.config,
         secrets: record.settings.secrets,
         layers: record.layers,
+        disk: record.settings.disk,
+        mounts: record.settings.mounts,
         network: NetworkRules::new(record.network, network),
         limits: LimitDetails { asked: record.settings.limits, actual: None },
     })

@@ -10,6 +10,7 @@ mod changes;
 mod clone;
 mod create;
 mod details;
+mod disk;
 mod exec;
 mod files;
 mod length;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod monitor;
+mod mounts;
 mod network;
 mod pause;
 mod port;
@@ -160,6 +162,10 @@ impl Container {
 /// Finishes what an earlier command, or a start that has ended, left of a container.
 pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> {
     rename::complete(paths, lock)?;
+    if let Err(error) = runtime::ensure_disk(paths, lock.name()) {
+        // One that can't be mounted can be removed; a start says it again, and fails.
+        tracing::warn!("{}", crate::error::chain(&error));
+    }
     // Whoever works on a container's files, or starts it, holds its lock: this one was left by a command that is dead.
     if runtime::status(paths, lock.name())? == Status::Busy {
         monitor::wait_abandoned(paths, lock.name())?;
@@ -172,6 +178,7 @@ pub(crate) fn recover(paths: &Paths, lock: &ContainerLock) -> Result<(), Error> 
         secret::catch_up(paths, lock.name());
     }
     limits::complete(paths, lock)?;
+    mounts::complete(paths, lock.name())?;
     crate::life::mend(paths, lock)
 }
 

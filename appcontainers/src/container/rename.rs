@@ -132,6 +132,8 @@ pub(super) fn complete(paths: &Paths, lock: &ContainerLock) -> Result<(), Error>
     }
     gateway::rename(paths, old, new);
     session::follow(paths, old, new).map_err(io_error("rename the container in", paths.sessions()))?;
+    // A mount point can't be renamed; it is mounted again at its new place.
+    runtime::unmount_disk(paths, old)?;
     let overlay = overlay_dir(paths, old, record.overlay);
     if overlay.exists() {
         fs::rename(&overlay, overlay_dir(paths, new, record.overlay)).map_err(io_error("rename", &overlay))?;

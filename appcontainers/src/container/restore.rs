@@ -24,6 +24,7 @@ use crate::{
     network::{ReservationError, Reservations},
     record::ContainerRecord,
     runtime::{self, Status},
+    settings::Settings,
     state::{ContainerLock, Durability, Versioned, read, write},
 };
 
@@ -144,7 +145,8 @@ fn as_it_was(now: ContainerRecord, then: ContainerRecord) -> ContainerRecord {
         phase: then.phase,
         autostart: then.autostart,
         init: then.init,
-        settings: then.settings,
+        // Its disk is what it is: only the files in it go back.
+        settings: Settings { disk: now.settings.disk, ..then.settings },
         config: then.config,
         ..now
     }

@@ -131,7 +131,7 @@ impl Container {
     }
 
     /// Stops a running container's processes where they are until the connection that comes back is dropped.
-    pub(super) fn freeze(&self) -> Result<Option<Connection>, Error> {
+    pub(crate) fn freeze(&self) -> Result<Option<Connection>, Error> {
         match self.status()? {
             Status::Running | Status::Paused => {}
             Status::Stopped | Status::Ended => return Ok(None),

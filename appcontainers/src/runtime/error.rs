@@ -74,6 +74,15 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// A container's disk.
+    #[error("the disk of container {name}")]
+    Disk {
+        /// The container.
+        name: ContainerName,
+        /// What is wrong with it.
+        #[source]
+        source: crate::disk_image::DiskImageError,
+    },
     /// A step on the host failed.
     #[error("cannot {action} {}", path.display())]
     Host {

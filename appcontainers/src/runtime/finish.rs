@@ -16,6 +16,7 @@ use super::{
     RuntimeError, StartMode, StartRecord, Status, apparmor, boot, cgroup,
     error::host_error,
     limits,
+    overlay_disk::remove_disk,
     rootfs::{is_mount_point_of_start, overlay_dir},
     scope,
     start::start_cgroup,
@@ -157,6 +158,7 @@ pub(crate) fn remove(paths: &Paths, lock: &ContainerLock) -> Result<(), RuntimeE
         Ok(Some(record)) => record.overlay.durability(),
         Ok(None) | Err(_) => Durability::Durable,
     };
+    remove_disk(paths, name)?;
     gone::retire(&directory).map_err(host_error("remove", &directory))?;
     for kind in [OverlayKind::Raw, OverlayKind::Tmp] {
         remove_tree(&overlay_dir(paths, name, kind))?;

@@ -4,8 +4,9 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd},
         unix::fs::{MetadataExt, chown},
     },
     path::{Path, PathBuf},
@@ -16,9 +17,11 @@ use appcontainers_sys::{
     userns,
 };
 
-use rustix::fs::{RenameFlags, renameat_with, syncfs};
+use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid, chmodat, chownat, mkdirat, renameat_with, syncfs};
 
-use super::{RuntimeError, error::host_error, finish::remove_tree, layer_mount::mount_layer};
+use super::{
+    RuntimeError, error::host_error, finish::remove_tree, layer_mount::mount_layer, overlay_disk::ensure_disk,
+};
 use crate::{
     ContainerName, Paths,
     network::IdRange,
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// Overlayfs' own directory in an overlay's.
-const WORK: &str = "work";
+pub(super) const WORK: &str = "work";
 
 /// The directory that holds a container's `upper` and `work`.
 pub(crate) fn overlay_dir(paths: &Paths, name: &ContainerName, kind: OverlayKind) -> PathBuf {
@@ -49,7 +52,7 @@ pub(crate) enum Upper {
 
 impl Upper {
     /// Its directory in the overlay's.
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Upper::Present => "upper",
             Upper::Next => "next",
@@ -151,6 +154,14 @@ pub(crate) fn renewals(paths: &Paths, name: &ContainerName) -> impl Iterator<Ite
         .into_iter()
 }
 
+/// Makes a directory of a layer in an open directory.
+pub(super) fn create_layer(parent: BorrowedFd<'_>, name: &str, range: Option<IdRange>) -> io::Result<()> {
+    mkdirat(parent, name, Mode::RWXU)?;
+    let owner = range.map_or(0, |range| range.base());
+    chownat(parent, name, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(chmodat(parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?)
+}
+
 fn create_owned(path: &Path, range: Option<IdRange>) -> Result<(), RuntimeError> {
     create_directory(path, 0o755).map_err(host_error("create", path))?;
     let owner = range.map(|range| range.base());
@@ -167,6 +178,7 @@ pub(crate) fn mount_rootfs(
     directory: &Path,
 ) -> Result<PathBuf, RuntimeError> {
     let name = &record.name;
+    ensure_disk(paths, name)?;
     let root = directory.join("root");
     create_directory(&root, 0o711).map_err(host_error("create", &root))?;
     let layers = record.layers.iter().map(|digest| mount_layer(paths, name, digest));

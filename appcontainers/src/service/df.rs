@@ -3,7 +3,11 @@
 use serde::Serialize;
 
 use super::Service;
-use crate::{Error, build, container, disk, runtime::overlay_dir};
+use crate::{
+    Error, build, container, disk,
+    runtime::{self, overlay_dir},
+    volume,
+};
 
 /// How much room the installation takes.
 #[derive(Debug, Clone, Serialize)]
@@ -29,7 +33,13 @@ impl Service {
     /// How much room layers, overlays, snapshots and logs take on the disk.
     pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
         Ok(DiskUsage {
-            parts: vec![self.layer_usage()?, self.overlay_usage()?, self.snapshot_usage()?, self.log_usage()?],
+            parts: vec![
+                self.layer_usage()?,
+                self.overlay_usage()?,
+                self.snapshot_usage()?,
+                self.volume_usage()?,
+                self.log_usage()?,
+            ],
         })
     }
 
@@ -45,8 +55,12 @@ impl Service {
     fn overlay_usage(&self) -> Result<UsagePart, Error> {
         let mut part = UsagePart { kind: "overlays", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
         for record in self.records()? {
-            let directory = overlay_dir(&self.paths, &record.name, record.overlay);
-            part.add(disk::usage(&directory), false);
+            // A limited one takes its room whether there is anything in it or not.
+            let path = match record.settings.disk {
+                Some(_) => runtime::disk_file(&self.paths, &record.name),
+                None => overlay_dir(&self.paths, &record.name, record.overlay),
+            };
+            part.add(disk::usage(&path), false);
         }
         Ok(part)
     }
@@ -58,6 +72,15 @@ impl Service {
             for (path, is_whole) in container::snapshot_directories(&self.paths, &record.name)? {
                 part.add(disk::usage(&path), !is_whole);
             }
+        }
+        Ok(part)
+    }
+
+    /// With their snapshots.
+    fn volume_usage(&self) -> Result<UsagePart, Error> {
+        let mut part = UsagePart { kind: "volumes", count: 0, size_bytes: 0, reclaimable_bytes: 0 };
+        for name in volume::names(&self.paths)? {
+            part.add(disk::usage(&self.paths.volumes().join(name.as_str())), false);
         }
         Ok(part)
     }

@@ -207,7 +207,11 @@ impl Service {
             self.paths.sessions(),
             self.paths.build_cache(),
             self.paths.secrets(),
+            self.paths.volumes(),
         ];
+        for volume in entries(&self.paths.volumes())? {
+            directories.extend([volume.join("snapshots"), volume]);
+        }
         directories.extend(entries(&self.paths.containers())?);
         for path in directories.iter().map(|directory| entries(directory)).collect::<Result<Vec<_>, _>>()?.concat() {
             if !is_stale_temporary(&path) {

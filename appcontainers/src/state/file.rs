@@ -183,7 +183,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io
 
 /// A name beside `path` that no other process and no other thread of this one uses; `gc` knows it by
 /// its ending. What a dead process left there has another pid or is removed here.
-fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = std::ffi::OsString::from(".");

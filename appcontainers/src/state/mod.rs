@@ -6,6 +6,6 @@ mod lock;
 
 pub use directory::create_directory;
 pub use file::{Durability, StateError, Versioned, read, replace, write};
-pub(crate) use file::{refuse_newer, version_of};
+pub(crate) use file::{refuse_newer, temporary_beside, version_of};
 pub(crate) use lock::create_run_directories;
 pub use lock::{ContainerLock, GatewayLock, HostLock, JournalLock, LockError, SecretsLock};
