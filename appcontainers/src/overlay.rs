@@ -1,7 +1,7 @@
 //! What a container's writable layer changed, compared with the layers below it.
 //!
 //! Reads the upper directory and the layers' mounts by file descriptor; needs no mounted overlay. Packing an
-//! upper is [`crate::image::pack::delta`]; copying one as it is, [`copy`].
+//! upper is [`crate::image::pack::delta`]; copying one as it is, `copy`.
 
 mod attributes;
 mod copy;

@@ -14,7 +14,7 @@ const CHANGES: &str = "?rename,renameat,renameat2,?mkdir,mkdirat,?unlink,unlinka
     ?chown,fchown,?lchown,fchownat,?chmod,fchmod,fchmodat,setxattr,fsetxattr,lsetxattr,utimensat,kill,pidfd_send_signal";
 
 /// Runs `appc` with `words` as often as it has steps, killed before another one each time (of many steps, before every
-/// `stride`th; see also [`sampled`]). `before` and `after` surround each try; the first and the last are not killed.
+/// `stride`th; see also `sampled`). `before` and `after` surround each try; the first and the last are not killed.
 #[track_caller]
 pub fn kill_at_each_step(
     host: &Host,
