@@ -5,7 +5,7 @@ use std::{fs::File, path::Path};
 use appcontainers_sys::squashfs;
 use appcontainers_wire::client::{FromClient, ToClient};
 
-use super::{Container, monitor};
+use super::{Container, lifecycle::DEFAULT_STOP_TIMEOUT, monitor};
 use crate::{
     Error, ImageName, ImageSummary, NoProgress, Progress,
     error::io_error,
@@ -130,22 +130,39 @@ impl Container {
         Ok((Some(new.finish(progress)?), packed.left_out))
     }
 
-    /// Stops a running container's processes where they are until the connection that comes back is dropped.
+    /// Stops a running container's processes where they are until the connection that comes back is dropped. One that is on its way
+    /// down has none soon: that is waited for.
     pub(crate) fn freeze(&self) -> Result<Option<Connection>, Error> {
-        match self.status()? {
-            Status::Running | Status::Paused => {}
-            Status::Stopped | Status::Ended => return Ok(None),
-            Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
-        }
-        let mut connection = monitor::connect(&self.paths, &self.name)?;
-        let of_monitor = |source| Error::Monitor { name: self.name.clone(), source };
-        connection.send(&FromClient::Freeze, &[]).map_err(of_monitor)?;
         loop {
-            match connection.receive(monitor::READY_TIMEOUT).map_err(of_monitor)? {
-                ToClient::Frozen => return Ok(Some(connection)),
-                ToClient::Stopped => return Err(of_monitor(ConnectionError::Stopping)),
-                _ => {}
+            match self.status()? {
+                Status::Running | Status::Paused => {}
+                Status::Stopped | Status::Ended => return Ok(None),
+                Status::Busy => return Err(RuntimeError::Busy { name: self.name.clone() }.into()),
             }
+            let frozen = monitor::connect(&self.paths, &self.name).map_err(Error::from).and_then(|mut connection| {
+                let asked = ask_to_freeze(&mut connection);
+                asked.map(|()| connection).map_err(|source| Error::Monitor { name: self.name.clone(), source })
+            });
+            match frozen {
+                Ok(connection) => return Ok(Some(connection)),
+                Err(Error::Monitor { source: ConnectionError::Stopping, .. }) => {
+                    monitor::wait_ended(&self.paths, &self.name, DEFAULT_STOP_TIMEOUT * 2)?;
+                }
+                Err(error) if self.status()? == Status::Running => return Err(error),
+                // It has ended meanwhile.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn ask_to_freeze(connection: &mut Connection) -> Result<(), ConnectionError> {
+    connection.send(&FromClient::Freeze, &[])?;
+    loop {
+        match connection.receive(monitor::READY_TIMEOUT)? {
+            ToClient::Frozen => return Ok(()),
+            ToClient::Stopped => return Err(ConnectionError::Stopping),
+            _ => {}
         }
     }
 }
