@@ -20,6 +20,11 @@ fn provision(host: &Host, name: &str, options: &[&str]) {
 fn kill_init(host: &Host, name: &str) {
     let pid = host.recorded_pid(name, "init").unwrap();
     kill_process(pid, Signal::KILL).unwrap();
+    is_gone(pid);
+}
+
+/// Waits until a process that was killed has ended.
+fn is_gone(pid: Pid) {
     let place = format!("/proc/{}", pid.as_raw_nonzero());
     eventually("it is gone", || (!Path::new(&place).join("exe").exists()).then_some(()));
 }
@@ -65,9 +70,12 @@ fn a_container_whose_init_dies_is_started_again_with_its_startup_commands() {
         provision(host, "web", &["--restart", "on-failure"]);
         host.add_startup_command("web", "echo started >> /root/starts; exec sleep 1000");
         host.appc(["start", "web"]).succeeds();
+        eventually("its startup command runs", || {
+            (host.sh_in("web", "cat /root/starts").text() == "started").then_some(())
+        });
         kill_init(host, "web");
         runs_again(host, "web", 1);
-        eventually("its startup command runs", || {
+        eventually("its startup command runs again", || {
             (host.sh_in("web", "cat /root/starts").text() == "started\nstarted").then_some(())
         });
         let life = host.inspect("web")["life"].clone();
@@ -197,13 +205,9 @@ fn a_stop_a_start_or_a_removal_ends_the_wait() {
                 waiter(host, "web")
             })
         };
-        let gone = |pid: Pid| {
-            let place = format!("/proc/{}/exe", pid.as_raw_nonzero());
-            eventually("who waited is gone", || fs::read_link(&place).is_err().then_some(()));
-        };
         let pid = wait();
         host.appc(["stop", "web"]).succeeds();
-        gone(pid);
+        is_gone(pid);
         assert_eq!(
             (host.status("web").as_str(), host.inspect("web")["life"]["next_restart"].is_null()),
             ("stopped", true)
@@ -211,13 +215,13 @@ fn a_stop_a_start_or_a_removal_ends_the_wait() {
         let pid = wait();
         host.appc(["-c", "web", "startup-command", "rm", "1"]).succeeds();
         host.appc(["start", "web"]).succeeds();
-        gone(pid);
+        is_gone(pid);
         assert_eq!((host.status("web").as_str(), &host.inspect("web")["life"]["restarts"]), ("running", &0.into()));
         host.appc(["stop", "web"]).succeeds();
         host.add_startup_command("web", "exit 1");
         let pid = wait();
         host.appc(["rm", "-f", "web"]).succeeds();
-        gone(pid);
+        is_gone(pid);
         assert!(host.containers().is_empty());
     });
 }
@@ -237,6 +241,7 @@ fn a_wait_that_is_killed_is_gone_on_with_by_the_next_command() {
             waiter(host, "web").filter(|_| is_far)
         });
         kill_process(pid, Signal::KILL).unwrap();
+        is_gone(pid);
         let before = host.inspect("web")["life"]["restarts"].as_u64().unwrap();
         let said = host.appc(["doctor"]);
         assert!(said.text().contains("web"), "doctor does not say that nobody waits: {}", said.transcript());

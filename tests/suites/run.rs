@@ -70,7 +70,7 @@ fn wrong_usage_gives_2() {
         host.appc(["run", "--bogus", "--", "true"]).fails(2);
         host.appc(["run", "--rm", "--", "true"]).fails(2);
         host.appc(["-c", "web", "run", "--image", "x", "--", "true"]).fails(2);
-        host.appc(["run", "-e", "NOVALUE", "--", "true"]).fails(2);
+        host.appc(["run", "-e", "=VALUE", "--", "true"]).fails(2);
     });
 }
 

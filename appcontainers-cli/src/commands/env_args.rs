@@ -8,7 +8,7 @@ use appcontainers::environment;
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct EnvArgs {
     /// Set a variable for the command, or for all commands of a new container; KEY alone has its value from here
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = variable)]
     env: Vec<String>,
     /// Set the variables that this file has: KEY=VALUE lines, '#' comments, quotes are nothing special
     #[arg(long, value_name = "FILE")]
@@ -19,4 +19,9 @@ impl EnvArgs {
     pub(super) fn collect(&self) -> anyhow::Result<BTreeMap<String, String>> {
         Ok(environment::collect(&self.env_file, &self.env)?)
     }
+}
+
+/// One that is none is wrong usage, said before anything else is looked at.
+fn variable(text: &str) -> Result<String, environment::EnvironmentError> {
+    environment::collect(&[], &[text.to_owned()]).map(|_| text.to_owned())
 }
