@@ -56,6 +56,7 @@ struct Positions {
     consumes: Option<Spanned<IgnoredAny>>,
     steps: Vec<Spanned<IgnoredAny>>,
     files: Vec<Spanned<IgnoredAny>>,
+    container: Option<Spanned<IgnoredAny>>,
 }
 
 /// A text, and what it is called.
@@ -159,7 +160,10 @@ impl Source<'_> {
         for (copy, position) in file.files.iter().zip(&positions.files) {
             check_copy(copy).map_err(|message| self.wrong(Some(position), &message))?;
         }
-        Ok(())
+        let of_container = |message: &str| self.wrong(positions.container.as_ref(), message);
+        let env = ImageConfig { env: file.container.env.clone(), ..ImageConfig::default() };
+        env.validate().map_err(|error| of_container(&error.to_string()))?;
+        file.container.check().map_err(|message| of_container(&message))
     }
 
     fn wrong(&self, at: Option<&Spanned<IgnoredAny>>, message: &str) -> AppFileError {
