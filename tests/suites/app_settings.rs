@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use appcontainers_tests::{Host, clear_up, in_sandbox};
+use appcontainers_tests::{Host, clear_up, in_sandbox, in_sandbox_for, kill_at_each_step};
 use serde_json::{Value, json};
 
 /// Writes the app file with this of its container.
@@ -96,7 +96,7 @@ fn binds_begin_at_the_files_directory() {
         assert_eq!(up(), json!(["changed"]));
         assert_eq!(
             host.sh_in("app", "cat /srv/other/page; ls /srv/site; wc -c < /etc/app.conf").succeeds(),
-            "hello\n0"
+            "hello0"
         );
         write("binds = ['ghost:/srv/ghost']");
         let said = host.appc(["up", "-f", "app/appc.toml"]).fails(1);
@@ -247,5 +247,41 @@ fn up_waits_until_it_is_healthy() {
         assert_eq!((&health()["status"], &health()["check"]["on_failure"]), (&json!("healthy"), &json!("stop")));
         changes_live(host, "");
         assert!(health().is_null());
+    });
+}
+
+/// What a killed `up` has given is the file's: if the file says something else by then, it is taken away.
+#[test]
+fn killed_while_it_gives_what_the_file_does_not_say_any_more() {
+    in_sandbox_for(Duration::from_secs(600), |host| {
+        host.start("db");
+        fs::write(host.file("value"), "value").unwrap();
+        host.appc(["secret", "create", "token", "value"]).succeeds();
+        let much = "volumes = ['data:/data', 'data:/data/again']\nsecrets = ['token']\nlimits = ['pids=300']\nrestart = 'always'\n\
+            after = ['db']\nlinks = { sql = 'db:5432' }\nenv = { LOG = 'debug' }\npublish = ['8080:80']";
+        let little = "volumes = ['data:/other']\nlinks = { sql = 'db:80' }";
+        kill_at_each_step(
+            host,
+            9,
+            &["up"],
+            |_| {
+                section(host, little);
+                host.appc(["up"]).succeeds();
+                section(host, much);
+            },
+            |_, _| {
+                section(host, little);
+                up(host);
+                let now = host.inspect("app");
+                assert_eq!(now["mounts"], json!([{ "volume": "data", "path": "/other" }]));
+                assert_eq!((&now["secrets"], &now["life"]["restart"]), (&json!([]), &json!("no")));
+                assert_eq!((&now["life"]["after"], &now["network"]["publish"]), (&json!([]), &json!([])));
+                assert_eq!(now["network"]["links"][0]["port"].to_string().replace('"', ""), "80");
+                assert!(!now["limits"]["asked"].to_string().contains("300"), "{now}");
+                assert_eq!(host.sh_in("app", "echo $LOG; cat /run/secrets/token 2> /dev/null || true").succeeds(), "");
+            },
+        );
+        host.appc(["down"]).succeeds();
+        clear_up(host);
     });
 }

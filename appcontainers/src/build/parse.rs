@@ -310,6 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_container_can_t_be_given_is_said() {
+        for (lines, wrong) in [
+            ("health = {}", "`health` has either"),
+            ("health = { command = 'x', port = 1 }", "`health` has either"),
+            ("health = { port = 1, retries = 0 }", "a health check fails after one try"),
+            ("wait = { timeout = 1 }", "there is nothing to wait for"),
+            ("wait = { http = '/' }", "`wait` has `http`, and no `port`"),
+            ("volumes = ['a:/x']\nbinds = ['/b:/x']", "`volumes` and `binds` have two things at /x"),
+            ("volume_sizes = { a = '1G' }", "`volume_sizes` has a, which is not in `volumes`"),
+            ("after = ['db', 'db:healthy']", "it is to be started after db twice"),
+            ("on_start = ''", "on.start is empty"),
+        ] {
+            refused(&format!("[container]\n{lines}"), &format!("appc.toml:1:1: {wrong}"));
+        }
+        refused("[container]\nenv = { 'A=B' = '1' }", "appc.toml:1:1: ");
+        refused("[container]\nvolumes = ['data']", "appc.toml:2:12: \"data\" is no mount");
+        refused("[container]\nhealth = { port = 1, interval = '3' }", "appc.toml:2:33: \"3\" is no time");
+        parse("[container]\nhealth = { port = 1 }\nwait = { timeout = 1 }").unwrap();
+    }
+
+    #[test]
     fn words_are_as_far_apart_as_they_are_mistyped() {
         for (one, other, far) in [("", "", 0), ("a", "", 1), ("base", "bsae", 1), ("run", "ran", 1), ("env", "user", 4)]
         {
