@@ -94,10 +94,7 @@ fn binds_begin_at_the_files_directory() {
         host.sh_in("app", "touch /srv/site/x").fails(1);
         write("binds = ['site:/srv/other:ro']");
         assert_eq!(up(), json!(["changed"]));
-        assert_eq!(
-            host.sh_in("app", "cat /srv/other/page; ls /srv/site; wc -c < /etc/app.conf").succeeds(),
-            "hello0"
-        );
+        assert_eq!(host.sh_in("app", "cat /srv/other/page; ls /srv/site; wc -c < /etc/app.conf").succeeds(), "hello0");
         write("binds = ['ghost:/srv/ghost']");
         let said = host.appc(["up", "-f", "app/appc.toml"]).fails(1);
         assert!(said.contains("ghost"), "{said}");

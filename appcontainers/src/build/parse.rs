@@ -320,7 +320,7 @@ mod tests {
             ("volumes = ['a:/x']\nbinds = ['/b:/x']", "`volumes` and `binds` have two things at /x"),
             ("volume_sizes = { a = '1G' }", "`volume_sizes` has a, which is not in `volumes`"),
             ("after = ['db', 'db:healthy']", "it is to be started after db twice"),
-            ("on_start = ''", "on.start is empty"),
+            ("on_start = ''", "on-start is empty"),
         ] {
             refused(&format!("[container]\n{lines}"), &format!("appc.toml:1:1: {wrong}"));
         }

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, num::NonZeroU16, path::Path, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{AllowRule, BindMount, Provider, Text, Time, VolumeMount};
+use super::{
+    HealthSection,
+    text::{AllowRule, BindMount, Provider, Text, VolumeMount},
+};
 use crate::{
     ContainerName, Hostname, HttpPath, Mount, MountSource, SecretGrant, Settings, VolumeName,
-    life::{Dependency, HealthCheck, HealthProbe, Life, OnUnhealthy, Restart},
+    life::{Dependency, Life, Restart},
     limits::{LimitChange, Limits, Size},
     network::{
         NetworkMode,
@@ -54,7 +57,8 @@ pub struct ContainerSection {
     /// What volumes that `appc up` makes can hold at the most: `data = "1G"`; as much as the host's disk if absent.
     #[schemars(with = "BTreeMap<String, String>")]
     pub volume_sizes: BTreeMap<VolumeName, Text<Size>>,
-    /// Files and directories of the host that are mounted in it: `/srv/site:/var/www:ro`, a relative path from the directory of this file.
+    /// Files and directories of the host that are mounted in it: `/srv/site:/var/www:ro`; a relative path begins at the directory of
+    /// this file.
     pub binds: Vec<Text<BindMount>>,
     /// How much it can write beside its image, without volumes: `2G`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,35 +100,6 @@ pub struct WaitFor {
     /// Seconds until it is given up.
     #[serde(default = "default_timeout")]
     pub timeout: u32,
-}
-
-/// How the container's health is looked at: by a command, a port, or a path over HTTP.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct HealthSection {
-    /// A line of shell that is run in the container; the code 0 is health.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// A TCP port of the container that takes connections.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<NonZeroU16>,
-    /// A path that is answered at that port with 2xx or 3xx.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<Text<HttpPath>>,
-    /// Between two looks, as `500ms`, `30s`, `2m`; 30 seconds if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Text<Time>>,
-    /// How long one may take; 5 seconds if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Text<Time>>,
-    /// After so many failures in a row it is unhealthy; 3 if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retries: Option<u32>,
-    /// Failures within this time after its start don't count; 10 seconds if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_period: Option<Text<Time>>,
-    /// What happens when it becomes unhealthy.
-    pub on_failure: OnUnhealthy,
 }
 
 impl ContainerSection {
@@ -247,32 +222,6 @@ fn join<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
 fn put<T: Default>(place: &mut T, was_the_files: bool, wanted: Option<T>) {
     if wanted.is_some() || was_the_files {
         *place = wanted.unwrap_or_default();
-    }
-}
-
-impl HealthSection {
-    fn probe(&self) -> Option<HealthProbe> {
-        match (&self.command, self.port, &self.http) {
-            (Some(line), None, None) => Some(HealthProbe::Command { line: line.clone() }),
-            (None, Some(port), None) => Some(HealthProbe::Tcp { port }),
-            (None, Some(port), Some(path)) => Some(HealthProbe::Http { port, path: path.value.clone() }),
-            _ => None,
-        }
-    }
-
-    /// The check; none if it is not said what is tried.
-    pub fn check(&self) -> Option<HealthCheck> {
-        let mut check = HealthCheck::new(self.probe()?);
-        for (time, given) in [
-            (&mut check.interval, &self.interval),
-            (&mut check.timeout, &self.timeout),
-            (&mut check.start_period, &self.start_period),
-        ] {
-            *time = given.as_ref().map_or(*time, |given| given.value.0);
-        }
-        check.retries = self.retries.unwrap_or(check.retries);
-        check.on_failure = self.on_failure;
-        Some(check)
     }
 }
 
