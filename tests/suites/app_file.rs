@@ -277,7 +277,7 @@ fn every_example_of_the_reference_is_understood_and_every_key_is_in_it() {
         AppFile::parse(example, Path::new("appc.toml")).unwrap_or_else(|error| panic!("{error}:\n{example}"));
     }
     let schema: Value = serde_json::from_str(&AppFile::schema()).unwrap();
-    let parts = ["Step", "Copy", "ContainerSection"].map(|part| &schema["$defs"][part]);
+    let parts = ["Step", "Copy", "ContainerSection", "HealthSection"].map(|part| &schema["$defs"][part]);
     for part in parts.into_iter().chain([&schema]) {
         for key in part["properties"].as_object().unwrap().keys().filter(|key| *key != "container") {
             assert!(text.contains(&format!("| `{key}` |")), "{key} is not described");
@@ -292,7 +292,7 @@ fn editors_see_the_same_mistakes() {
     let schema: Value = serde_json::from_slice(&fs::read(schema).unwrap()).unwrap();
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["properties"]["steps"]["items"]["$ref"], "#/$defs/Step");
-    for one in ["Step", "Copy", "ContainerSection", "WaitFor"] {
+    for one in ["Step", "Copy", "ContainerSection", "HealthSection", "WaitFor"] {
         assert_eq!(schema["$defs"][one]["additionalProperties"], false, "{one}");
         for (key, property) in schema["$defs"][one]["properties"].as_object().unwrap() {
             let is_said = property["description"].is_string() || property["$ref"].is_string();

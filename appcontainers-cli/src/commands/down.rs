@@ -9,7 +9,7 @@ use crate::{context::Context, stdio};
 
 /// Stop an app file's container and remove it, with all that was written in it
 ///
-/// The image and what builds remember stay.
+/// The image, what builds remember and volumes stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

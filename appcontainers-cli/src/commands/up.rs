@@ -11,7 +11,8 @@ use crate::{context::Context, progress::Bars, stdio};
 ///
 /// Doing it again changes what has changed, and no more: nothing at all where nothing has. A container whose image was
 /// built anew is stopped and gets it; it keeps its name, address, MAC and rules, and what was written in it is gone. What
-/// has changed of its rules (section 'container' of the file) is changed while it runs.
+/// has changed of its rules and settings (section 'container' of the file) is changed while it runs, but for its variables (env),
+/// which restart it. With a health check, up waits until it is healthy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,21 +1,12 @@
 //! What an app file says, as types: the JSON Schema is made from them, comments and all.
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{AllowRule, Provider, Text};
-use crate::{
-    ContainerName, Hostname, HttpPath, ImageName,
-    image::ImageConfig,
-    limits::{LimitChange, Limits},
-    network::{
-        NetworkMode,
-        policy::{Egress, Publication},
-    },
-    record::Init,
-};
+use super::ContainerSection;
+use crate::{ImageName, image::ImageConfig};
 
 /// A program's image, and the container that is made of it.
 ///
@@ -199,95 +190,6 @@ impl From<FileMode> for String {
     fn from(mode: FileMode) -> Self {
         format!("{:04o}", mode.0)
     }
-}
-
-/// The container that `appc up` makes of the image. It grants rights, so no image has it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ContainerSection {
-    /// What it is called; as the image if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub name: Option<ContainerName>,
-    /// Whether it is started when the host boots.
-    pub autostart: bool,
-    /// Without a user namespace: the container's root is the host's root.
-    pub privileged: bool,
-    /// Its process 1: `app`, the agent, or `system`, the image's own `/sbin/init`.
-    #[schemars(with = "InitName")]
-    pub init: Init,
-    /// How it is connected to the host: `routed`, or `bridge`.
-    #[schemars(with = "NetworkName")]
-    pub network: NetworkMode,
-    /// Where it may connect to outside: `all`, `none`, or networks with commas between them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub egress: Option<Text<Egress>>,
-    /// Ports of the host that are its own: `8080:80`, `53/udp:53`, `8000-8010:9000`, `192.0.2.1:443:443`.
-    pub publish: Vec<Text<Publication>>,
-    /// Services of other containers by the names that it knows them by: `db = "postgres:5432"`.
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub links: BTreeMap<Hostname, Text<Provider>>,
-    /// Who may connect to it: `web`, `web:80`, `192.0.2.0/24`.
-    pub allow: Vec<Text<AllowRule>>,
-    /// What it may use of the host, in the words of `appc set`: `memory=512M`, `cpus=1.5`, `pids=200`.
-    pub limits: Vec<Text<LimitChange>>,
-    /// What `appc up` waits for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait: Option<WaitFor>,
-}
-
-/// The port that must be ready before `appc up` is done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WaitFor {
-    /// A TCP port of the container.
-    pub port: NonZeroU16,
-    /// A path that must be answered with 2xx or 3xx.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<Text<HttpPath>>,
-    /// Seconds until it is given up.
-    #[serde(default = "default_timeout")]
-    pub timeout: u32,
-}
-
-impl ContainerSection {
-    /// All limits together.
-    pub fn limits(&self) -> Limits {
-        let mut limits = Limits::default();
-        self.limits.iter().for_each(|limit| limits.apply(&limit.value));
-        limits
-    }
-}
-
-impl WaitFor {
-    /// How long it is waited.
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout.into())
-    }
-}
-
-fn default_timeout() -> u32 {
-    60
-}
-
-/// The schema of [`Init`].
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum InitName {
-    App,
-    System,
-}
-
-/// The schema of [`NetworkMode`].
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum NetworkName {
-    Routed,
-    Bridge,
 }
 
 impl AppFile {

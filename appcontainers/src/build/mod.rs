@@ -7,24 +7,29 @@
 //! believed only where the layer is there and is what its name says.
 
 mod app_file;
+mod apply;
 mod builder;
 mod cache;
 mod context;
 mod copy;
 mod error;
 mod hashes;
+mod health;
 mod ignore;
 mod key;
 mod parse;
 mod room;
+mod section;
 mod text;
 mod up;
 
-pub use app_file::{AppFile, ContainerSection, Copy, FileMode, InvalidMode, Step, StepNetwork, WaitFor};
+pub use app_file::{AppFile, Copy, FileMode, InvalidMode, Step, StepNetwork};
 pub use builder::{BuildOptions, Built, BuiltStep, DEFAULT_SOURCE_DATE_EPOCH};
 pub(crate) use cache::{BuildCache, UNUSED_FOR};
 pub use error::BuildError;
+pub use health::HealthSection;
 pub use parse::AppFileError;
 pub(crate) use room::sweep;
-pub use text::{AllowRule, InvalidAllow, InvalidProvider, Provider, Text};
+pub use section::{ContainerSection, WaitFor};
+pub use text::{AllowRule, BindMount, InvalidAllow, InvalidProvider, InvalidTime, Provider, Text, Time, VolumeMount};
 pub use up::{Up, UpAction, UpOptions};

@@ -56,6 +56,7 @@ struct Positions {
     consumes: Option<Spanned<IgnoredAny>>,
     steps: Vec<Spanned<IgnoredAny>>,
     files: Vec<Spanned<IgnoredAny>>,
+    container: Option<Spanned<IgnoredAny>>,
 }
 
 /// A text, and what it is called.
@@ -159,7 +160,10 @@ impl Source<'_> {
         for (copy, position) in file.files.iter().zip(&positions.files) {
             check_copy(copy).map_err(|message| self.wrong(Some(position), &message))?;
         }
-        Ok(())
+        let of_container = |message: &str| self.wrong(positions.container.as_ref(), message);
+        let env = ImageConfig { env: file.container.env.clone(), ..ImageConfig::default() };
+        env.validate().map_err(|error| of_container(&error.to_string()))?;
+        file.container.check().map_err(|message| of_container(&message))
     }
 
     fn wrong(&self, at: Option<&Spanned<IgnoredAny>>, message: &str) -> AppFileError {
@@ -303,6 +307,28 @@ mod tests {
         let file = parse("steps = [\n  { run = 'a' },\n  { run = 'b' },\n]\n").unwrap();
         assert_eq!(file.steps.iter().map(|step| step.line).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(file.ignore, [".git", "*.aimg"]);
+    }
+
+    #[test]
+    fn what_a_container_can_t_be_given_is_said() {
+        for (lines, wrong) in [
+            ("health = {}", "`health` has either"),
+            ("health = { command = 'x', port = 1 }", "`health` has either"),
+            ("health = { port = 1, retries = 0 }", "a health check fails after one try"),
+            ("wait = { timeout = 1 }", "there is nothing to wait for"),
+            ("wait = { http = '/' }", "`wait` has `http`, and no `port`"),
+            ("volumes = ['a:/x']\nbinds = ['/b:/x']", "`volumes` and `binds` have two things at /x"),
+            ("volume_sizes = { a = '1G' }", "`volume_sizes` has a, which is not in `volumes`"),
+            ("after = ['db', 'db:healthy']", "it is to be started after db twice"),
+            ("on_start = ''", "on-start is empty"),
+        ] {
+            refused(&format!("[container]\n{lines}"), &format!("appc.toml:1:1: {wrong}"));
+        }
+        refused("[container]\nenv = { 'A=B' = '1' }", "appc.toml:1:1: ");
+        refused("[container]\nvolumes = ['data']", "appc.toml:2:11: \"data\" is no mount");
+        let error = parse("[container]\nhealth = { port = 1, interval = '3' }").unwrap_err();
+        assert!(error.starts_with("appc.toml:2:") && error.contains("\"3\" is no time"), "{error}");
+        parse("[container]\nhealth = { port = 1 }\nwait = { timeout = 1 }").unwrap();
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Values that are typed in the app file as they are on the command line.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    ContainerName,
+    ContainerName, Mount,
     container::{InvalidSource, Source},
+    mounts::InvalidMount,
     network::{Port, policy::InvalidPort},
 };
 
@@ -127,6 +129,47 @@ impl FromStr for AllowRule {
     }
 }
 
+/// A volume, and where it is mounted: `NAME:PATH[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeMount(pub Mount);
+
+impl FromStr for VolumeMount {
+    type Err = InvalidMount;
+    fn from_str(text: &str) -> Result<Self, InvalidMount> {
+        Mount::volume(text).map(Self)
+    }
+}
+
+/// A file or directory of the host's, and where it is mounted: `SRC:PATH[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindMount(pub Mount);
+
+impl FromStr for BindMount {
+    type Err = InvalidMount;
+    fn from_str(text: &str) -> Result<Self, InvalidMount> {
+        Mount::bind(text).map(Self)
+    }
+}
+
+/// A time with its unit: `500ms`, `30s`, `2m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// What is no time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no time: use a number and its unit, as 500ms, 30s or 2m")]
+pub struct InvalidTime {
+    text: String,
+}
+
+impl FromStr for Time {
+    type Err = InvalidTime;
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+        time.map(Self).ok_or_else(|| InvalidTime { text: text.chars().take(80).collect() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +190,14 @@ mod tests {
         assert_eq!("db".parse::<Provider>().unwrap().port, None);
         assert_eq!("db:5432".parse::<Provider>().unwrap().port.unwrap().to_string(), "5432");
         assert!("db:0".parse::<Provider>().is_err());
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_not_before_now() {
+        assert_eq!("500ms".parse(), Ok(Time(Duration::from_millis(500))));
+        assert_eq!("2m".parse(), Ok(Time(Duration::from_secs(120))));
+        for bad in ["", "5", "-1s", "soon"] {
+            assert!(bad.parse::<Time>().is_err(), "{bad}");
+        }
     }
 }

@@ -1,28 +1,27 @@
 //! A container of an app file: made, brought up to date, taken away. Doing it again changes what has changed, and no more.
 //!
-//! That a container is an app file's stands in its configuration from its first moment; which rules it got from the file, in
-//! `containers/NAME/up.json`, written when all of them are in force. So what the file does not name any more is taken away,
-//! and rules that were added by hand stay.
+//! That a container is an app file's stands in its configuration from its first moment.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{AppFile, BuildError, BuildOptions, Built, ContainerSection};
+use super::{
+    AppFile, BuildError, BuildOptions, Built, ContainerSection,
+    apply::{apply, egress},
+};
 use crate::{
-    Container, ContainerName, Error, Hostname, ImageName, OverlayKind, Paths, Progress, Service,
+    Container, ContainerName, Error, ImageName, OverlayKind, Progress, Service,
     container::{DEFAULT_STOP_TIMEOUT, NewContainer},
     image::{Digest, Manifest},
-    network::policy::{Egress, PortRange, Publication},
     record::ContainerRecord,
-    runtime::RuntimeError,
-    settings::Settings,
+    runtime::{RuntimeError, Status},
+    secret,
     skeleton::Phase,
-    state::{Durability, Versioned, read, write},
+    volume::{self, VolumeError},
 };
 
 /// How to bring a container up.
@@ -79,29 +78,22 @@ impl UpAction {
     }
 }
 
-/// The rules that a container got from its app file.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Applied {
-    container: ContainerSection,
-}
-
-impl Versioned for Applied {
-    const KIND: &'static str = "list of what `appc up` did";
-    const MEND: &'static str = "remove it; `appc up` does all again";
-    const VERSION: u32 = 1;
-}
-
 impl Service {
     /// Builds the image that an app file describes, makes the file's container of it unless it is there, brings it up to date,
     /// starts it, and waits until it is ready. A container with an older image gets the new one: it keeps name, address, MAC
-    /// and rules, and loses what was written in it. What has changed of its rules is changed while it runs.
+    /// and rules, and loses what was written in it. What has changed of its rules and settings is changed while it runs, but for its
+    /// variables, which restart it. Volumes that are not there are made.
     pub fn up(&self, file: &AppFile, options: &UpOptions, progress: &dyn Progress) -> Result<Up, Error> {
+        let section = &file.container;
+        // Before anything is built.
+        secret::check(self.paths(), &section.secrets())?;
         let (manifest, built) = self.build_manifest(file, &options.build, progress)?;
         let name = container_name(file, Some(&manifest.name))?;
-        let section = &file.container;
         let image = manifest.digest()?;
         let mut done = Vec::new();
-        let container = match self.owned(file, &name)? {
+        let owned = self.owned(file, &name)?;
+        self.make_volumes(section, progress)?;
+        let container = match owned {
             None => {
                 progress.say(&format!("making container {name}"));
                 done.push(UpAction::Created);
@@ -112,30 +104,27 @@ impl Service {
                 check_fixed(&record, section)?;
                 if record.image.digest != image {
                     progress.say(&format!("container {name} gets the new image"));
-                    container.replace_image(&manifest, options.stop_timeout)?;
+                    container.replace_image(&manifest, &section.env, options.stop_timeout)?;
                     done.push(UpAction::Replaced);
                 }
                 container
             }
         };
         let is_new = done.contains(&UpAction::Created);
-        if apply(self.paths(), &container, section)? && !is_new {
+        if apply(&container, file, &manifest.config, options.stop_timeout)? && !is_new {
             done.push(UpAction::Changed);
         }
-        match container.start() {
+        match self.start_up(&container, section) {
             Ok(()) => done.push(UpAction::Started),
             Err(Error::Runtime(RuntimeError::Running { .. })) => {}
             Err(error) => return Err(error),
         }
-        if let Some(wait) = &section.wait {
-            progress.say(&format!("waiting for port {} of container {name}", wait.port));
-            container.wait_port(wait.port, wait.http.as_ref().map(|path| &path.value), wait.timeout())?;
-        }
+        wait(&container, section, progress)?;
         Ok(Up { name, image, done, built })
     }
 
     /// Stops an app file's container and removes it, with all that was written in it: which one that was, or none if there was
-    /// none. The image stays.
+    /// none. The image and the volumes stay.
     pub fn down(&self, file: &AppFile, timeout: Duration) -> Result<Option<ContainerName>, Error> {
         let name = container_name(file, file.image_name().as_ref())?;
         let Some(container) = self.owned(file, &name)? else { return Ok(None) };
@@ -153,6 +142,36 @@ impl Service {
         }
     }
 
+    /// Makes the volumes that the container is to have and that are not there.
+    fn make_volumes(&self, section: &ContainerSection, progress: &dyn Progress) -> Result<(), Error> {
+        if section.volumes.is_empty() {
+            return Ok(());
+        }
+        let mut present = volume::names(self.paths())?;
+        for name in section.volumes.iter().filter_map(|volume| volume.value.0.volume_name()) {
+            if present.contains(name) {
+                continue;
+            }
+            progress.say(&format!("making volume {name}"));
+            let size = section.volume_sizes.get(name).map(|size| size.value.bytes());
+            match self.create_volume(name, size) {
+                // Somebody was faster.
+                Ok(()) | Err(Error::Volume(VolumeError::Taken { .. })) => present.push(name.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the container after what it is to be started after; an error if it runs.
+    fn start_up(&self, container: &Container, section: &ContainerSection) -> Result<(), Error> {
+        if container.status()? == Status::Running {
+            return container.start();
+        }
+        let outcome = self.start_all(&[container.name().clone()], section.patience())?.pop();
+        outcome.map_or(Ok(()), |outcome| outcome.result)
+    }
+
     fn make_for(&self, file: &AppFile, name: &ContainerName, manifest: &Manifest) -> Result<Container, Error> {
         let section = &file.container;
         let new = NewContainer {
@@ -165,13 +184,27 @@ impl Service {
             app_file: Some(place(&file.path)),
             init: section.init,
             network: section.network,
-            settings: &settings(section),
+            settings: &section.settings(&file.context()),
             files: &[],
-            env: &BTreeMap::new(),
+            env: &section.env,
             manifest,
         };
         self.make(&new, Phase::Load, &egress(section))
     }
+}
+
+/// Waits until the container is ready, as far as the section says what that is.
+fn wait(container: &Container, section: &ContainerSection, progress: &dyn Progress) -> Result<(), Error> {
+    let until = Instant::now() + section.patience();
+    if let Some((wait, port)) = section.wait.as_ref().and_then(|wait| Some((wait, wait.port?))) {
+        progress.say(&format!("waiting for port {port} of container {}", container.name()));
+        container.wait_port(port, wait.http.as_ref().map(|path| &path.value), section.patience())?;
+    }
+    if section.health.is_some() {
+        progress.say(&format!("waiting until container {} is healthy", container.name()));
+        container.wait_healthy(until.saturating_duration_since(Instant::now()))?;
+    }
+    Ok(())
 }
 
 /// The file, however it was named.
@@ -187,17 +220,6 @@ fn container_name(file: &AppFile, image: Option<&ImageName>) -> Result<Container
     Ok(image.as_str().parse()?)
 }
 
-fn egress(section: &ContainerSection) -> Egress {
-    section.egress.as_ref().map_or(Egress::All, |egress| egress.value.clone())
-}
-
-/// What the container is given beyond its image.
-fn settings(section: &ContainerSection) -> Settings {
-    let mut settings = Settings::default();
-    section.limits.iter().for_each(|limit| settings.limits.apply(&limit.value));
-    settings
-}
-
 /// What stays as it was when the container was made.
 fn check_fixed(record: &ContainerRecord, section: &ContainerSection) -> Result<(), BuildError> {
     let fixed = [
@@ -208,93 +230,5 @@ fn check_fixed(record: &ContainerRecord, section: &ContainerSection) -> Result<(
     match fixed.into_iter().find(|(same, _)| !same) {
         None => Ok(()),
         Some((_, what)) => Err(BuildError::Fixed { name: record.name.clone(), what }),
-    }
-}
-
-/// Puts the section's rules in force, and takes away those that it had before: whether anything was changed.
-fn apply(paths: &Paths, container: &Container, section: &ContainerSection) -> Result<bool, Error> {
-    let path = paths.container(container.name()).join("up.json");
-    let before = read::<Applied>(&path)?.map(|applied| applied.container);
-    if before.as_ref() == Some(section) && is_in_force(container, section)? {
-        return Ok(false);
-    }
-    let is_first = before.is_none();
-    let before = before.unwrap_or_default();
-    if container.record()?.autostart != section.autostart {
-        container.set_autostart(section.autostart)?;
-    }
-    apply_limits(container, &before, section)?;
-    apply_rules(container, &before, section)?;
-    let applied = Applied { container: section.clone() };
-    write(&path, &applied, Durability::Durable)?;
-    Ok(!is_first || *section != ContainerSection::default())
-}
-
-/// Whether somebody has taken away what the section gave. Nothing is changed behind the back of who adds to it.
-fn is_in_force(container: &Container, section: &ContainerSection) -> Result<bool, Error> {
-    let policy = container.network_policy()?;
-    let record = container.record()?;
-    let mut limits = record.settings.limits.clone();
-    section.limits().set().for_each(|limit| limits.apply(&limit));
-    Ok(limits == record.settings.limits
-        && section.publish.iter().all(|one| policy.publish.contains(&one.value))
-        && section.links.keys().all(|service| policy.links.contains_key(service))
-        && section.egress.as_ref().is_none_or(|egress| policy.egress == egress.value)
-        && record.autostart == section.autostart)
-}
-
-/// Limits that were set by hand stay, unless the file has them, or had them.
-fn apply_limits(container: &Container, before: &ContainerSection, now: &ContainerSection) -> Result<(), Error> {
-    let asked = container.record()?.settings.limits;
-    let mut wanted = asked.clone();
-    let now = now.limits();
-    before.limits().changes_to(&now).chain(now.set()).for_each(|limit| wanted.apply(&limit));
-    let changes: Vec<_> = asked.changes_to(&wanted).collect();
-    if changes.is_empty() { Ok(()) } else { container.set_limits(&changes) }
-}
-
-fn apply_rules(container: &Container, before: &ContainerSection, now: &ContainerSection) -> Result<(), Error> {
-    let policy = container.network_policy()?;
-    if policy.egress != egress(now) && (now.egress.is_some() || before.egress.is_some()) {
-        container.set_egress(egress(now))?;
-    }
-    // What goes first may be what another rule wants.
-    for gone in before.publish.iter().filter(|one| !now.publish.contains(one)) {
-        unless_gone(container.unpublish(&row(&gone.value), gone.value.address))?;
-    }
-    for gone in before.links.keys().filter(|service| !now.links.contains_key(service)) {
-        unless_gone(container.unlink(gone))?;
-    }
-    for gone in before.allow.iter().filter(|one| !now.allow.contains(one)) {
-        unless_gone(container.deny(&gone.value.from, gone.value.port))?;
-    }
-    for wanted in now.publish.iter().filter(|one| !policy.publish.contains(&one.value)) {
-        container.publish(&wanted.value)?;
-    }
-    for (service, provider) in &now.links {
-        if before.links.get(service) != Some(provider) || !policy.links.contains_key(service) {
-            link(container, service, provider)?;
-        }
-    }
-    for wanted in &now.allow {
-        container.allow(&wanted.value.from, wanted.value.port)?;
-    }
-    Ok(())
-}
-
-fn link(container: &Container, service: &Hostname, to: &super::Text<super::Provider>) -> Result<(), Error> {
-    container.link(service, &to.value.name, to.value.port)
-}
-
-/// The host's side of a publication.
-fn row(publication: &Publication) -> PortRange {
-    PortRange { protocol: publication.protocol, first: publication.host_port, count: publication.count }
-}
-
-/// What is not there any more needs not be taken away.
-fn unless_gone(removed: Result<(), Error>) -> Result<(), Error> {
-    match removed {
-        Err(Error::NotPublished { .. } | Error::NoLink { .. } | Error::NotAllowed { .. }) => Ok(()),
-        removed => removed,
     }
 }

@@ -59,7 +59,7 @@ pub enum HealthProbe {
 }
 
 /// What happens when a container becomes unhealthy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnhealthy {
     /// It is said, and nothing else.
