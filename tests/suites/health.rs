@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use appcontainers_tests::{Host, eventually, in_sandbox};
+use appcontainers_tests::{Host, allowed, eventually, in_sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -159,10 +159,13 @@ fn another_monitor_goes_on_with_the_checks_of_one_that_was_killed() {
 #[test]
 fn checks_stand_still_with_the_container() {
     in_sandbox(|host| {
+        let timeout = allowed(Duration::from_millis(200));
+        let still = timeout * 10;
+        let timeout = format!("{}ms", timeout.as_millis());
         provision(
             host,
             "web",
-            &["--health-cmd", "date >> /root/looks", "--health-retries", "1", "--health-timeout", "200ms"],
+            &["--health-cmd", "date >> /root/looks", "--health-retries", "1", "--health-timeout", &timeout],
         );
         host.appc(["start", "web"]).succeeds();
         host.appc(["wait", "--healthy", "web"]).succeeds();
@@ -171,7 +174,7 @@ fn checks_stand_still_with_the_container() {
         let freeze = found.lines().next().unwrap().to_owned();
         fs::write(&freeze, "1").unwrap();
         // Several times as long as a try may take.
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(still);
         assert_eq!(health(host, "web")["status"], "healthy");
         fs::write(&freeze, "0").unwrap();
         let looks = || host.sh_in("web", "wc -l < /root/looks").succeeds().parse::<u32>().unwrap();

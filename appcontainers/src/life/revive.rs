@@ -164,6 +164,8 @@ pub fn enter_hosts_mounts(paths: &Paths) -> std::io::Result<()> {
     if namespace("self")? == namespace("1")? || root(&seen_by_init)? != root(paths.root())? {
         return Ok(());
     }
+    // What is beside it is looked for there.
+    programs::own();
     move_into_link_name_space(
         std::os::fd::AsFd::as_fd(&File::open("/proc/1/ns/mnt")?),
         Some(LinkNameSpaceType::Mount),

@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// A program of ours that is not where it should be.
@@ -31,10 +32,17 @@ pub(crate) fn zmq_proxy() -> Result<PathBuf, ProgramMissing> {
     find("appc-zmq-proxy")
 }
 
+/// This program's file, as its path was when this was asked for first: in another mount namespace the kernel names it by what is left
+/// of that.
+pub(crate) fn own() -> Option<&'static Path> {
+    static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    OWN.get_or_init(|| env::current_exe().ok()).as_deref()
+}
+
 /// In `APPC_LIBEXEC`, beside this program, in `libexec/appcontainers` beside its `bin`, then where packages put it.
 fn find(name: &'static str) -> Result<PathBuf, ProgramMissing> {
     let mut directories: Vec<PathBuf> = env::var_os("APPC_LIBEXEC").map(PathBuf::from).into_iter().collect();
-    if let Some(own) = env::current_exe().ok().as_deref().and_then(Path::parent) {
+    if let Some(own) = own().and_then(Path::parent) {
         directories.push(own.to_owned());
         directories.extend(own.parent().map(|prefix| prefix.join("libexec/appcontainers")));
     }
