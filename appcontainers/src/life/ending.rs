@@ -58,10 +58,15 @@ fn path(paths: &Paths, name: &ContainerName) -> PathBuf {
 pub fn note_ending(paths: &Paths, name: &ContainerName, ending: Ending) -> Result<(), StateError> {
     let path = path(paths, name);
     let is_found = matches!(ending, Ending::Unhealthy { .. } | Ending::Failed { .. } | Ending::NotStarted);
-    if !path.parent().is_some_and(|directory| directory.is_dir()) || (is_found && path.exists()) {
+    let is_there = || path.parent().is_some_and(|directory| directory.is_dir());
+    if !is_there() || (is_found && path.exists()) {
         return Ok(());
     }
-    write(&path, &Noted { ending }, Durability::Volatile)
+    match write(&path, &Noted { ending }, Durability::Volatile) {
+        // It has ended meanwhile, and was cleared up.
+        Err(_) if !is_there() => Ok(()),
+        written => written,
+    }
 }
 
 /// Looks at the end of a start, before its traces are removed: keeps what has to be known of it, and says when the container is
