@@ -8,6 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+/// The kernel's and the agent's in every container: nothing is put there.
+pub(crate) const RESERVED: &[&str] = &["/dev/.appc", "/proc", "/sys"];
+
 /// Longest path, in bytes (`PATH_MAX`, with its end).
 const MAX_BYTES: usize = 4095;
 
@@ -86,7 +89,7 @@ impl FromStr for InsidePath {
             return Err(bad());
         }
         let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
-        if ["/proc", "/sys", "/dev/.appc"].iter().any(|top| path.starts_with(top)) {
+        if RESERVED.iter().any(|top| path.starts_with(top)) {
             return Err(InvalidInside::Taken { text: text.to_owned() });
         }
         Ok(Self(path))

@@ -13,10 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::MountError;
 
-use crate::{ContainerName, InvalidName, VolumeName};
-
-/// Where nothing is mounted: what the kernel and the agent have there must not be covered.
-const RESERVED: &[&str] = &["/dev/.appc", "/proc", "/sys"];
+use crate::{ContainerName, InvalidName, VolumeName, inside::RESERVED};
 
 /// A container with more mounts than this would start slowly for no use.
 pub const MAX_MOUNTS: usize = 256;
