@@ -5,7 +5,7 @@
 //! mount and pid namespaces of its own, with directories of its own.
 //!
 //! ```text
-//! appcontainers-benches [start|size|images|snapshot|build|squashfs|provision|memory|output|gateway|network|rules|set]...    all unless some are named
+//! appcontainers-benches [start|size|images|snapshot|build|squashfs|provision|memory|output|gateway|network|rules|set|health]...    all unless some are named
 //! appcontainers-benches scale    too long for all of them
 //! ```
 
