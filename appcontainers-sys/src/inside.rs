@@ -1,4 +1,4 @@
-//! Mounts into the mount namespace of processes that run: a container's.
+//! Mounts into the mount namespace of processes that run: a container's; and reading a file there.
 //!
 //! A child that is forked for it enters the namespaces, for a process with threads can't. Until it ends it makes system
 //! calls and nothing else: in a forked child of a program with threads, a lock of the C library may be held for ever.
@@ -12,7 +12,8 @@
 
 use std::{
     ffi::{CStr, CString},
-    io,
+    fs::File,
+    io::{self, Read as _},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -31,6 +32,12 @@ use rustix::{
 
 use crate::tree::DetachedMount;
 
+const BY_DESCRIPTORS: MoveMountFlags =
+    MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH.union(MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH);
+
+/// Since Linux 6.5 (`move_mount(2)`).
+const MOVE_MOUNT_BENEATH: u32 = 0x200;
+
 /// The namespaces and the root of a process that runs.
 #[derive(Debug)]
 pub struct Inside {
@@ -46,6 +53,15 @@ pub enum Kind {
     Directory,
     /// Anything else.
     File,
+}
+
+/// Which mount is meant, of those that may be at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The one with this number (`statx(2)`, `STATX_MNT_ID`).
+    Mount(u64),
+    /// All that are on top there and show the file system with this number (`st_dev`).
+    FileSystem(u64),
 }
 
 /// What was being done.
@@ -101,22 +117,37 @@ impl Inside {
     ///
     /// `lock_at` is a file or directory, as `kind` says, that the caller's mount namespace has: nobody sees anything there.
     pub fn attach(&self, mount: &DetachedMount, kind: Kind, target: &Path, lock_at: &Path) -> Result<u64, Failure> {
+        self.attach_by(mount, kind, target, lock_at, put)
+    }
+
+    /// As [`Self::attach`]; but where a mount of the same file system is already, this one takes its place: nobody finds
+    /// nothing there meanwhile (before Linux 6.5 that one stays beneath).
+    pub fn replace(&self, mount: &DetachedMount, kind: Kind, target: &Path, lock_at: &Path) -> Result<u64, Failure> {
+        self.attach_by(mount, kind, target, lock_at, put_in_place)
+    }
+
+    fn attach_by(
+        &self,
+        mount: &DetachedMount,
+        kind: Kind,
+        target: &Path,
+        lock_at: &Path,
+        put: fn(BorrowedFd<'_>, &End<'_>) -> Result<(), Errno>,
+    ) -> Result<u64, Failure> {
         let names = names(target).map_err(prepare)?;
         let lock_at = CString::new(lock_at.as_os_str().as_bytes()).map_err(|_| prepare(Errno::INVAL.into()))?;
         in_child(|| {
             let locked = self.lock_flags(mount, &lock_at).map_err(|errno| (Step::Lock, errno))?;
             let mount = locked.as_ref().map_or(mount.as_fd(), AsFd::as_fd);
             self.enter().map_err(|errno| (Step::Enter, errno))?;
-            let target = self.reach(&names, kind)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            rustix::mount::move_mount(mount, c"", &target, c"", flags).map_err(|errno| (Step::Attach, errno))?;
-            mount_id(mount).map_err(|errno| (Step::Attach, errno))
+            let end = self.reach(&names, kind)?;
+            put(mount, &end).and_then(|()| mount_id(mount)).map_err(|errno| (Step::Attach, errno))
         })
     }
 
-    /// Unmounts the mount with this number at `target`, as soon as nothing uses it any more. False if what is there is another
+    /// Unmounts the mounts that are meant at `target`, as soon as nothing uses them any more. False if what is there is another
     /// one, or none.
-    pub fn detach(&self, target: &Path, id: u64) -> Result<bool, Failure> {
+    pub fn detach(&self, target: &Path, which: Which) -> Result<bool, Failure> {
         let names = names(target).map_err(prepare)?;
         let Some((last, way)) = names.split_last() else { return Err(prepare(Errno::INVAL.into())) };
         let done = in_child(|| {
@@ -129,16 +160,18 @@ impl Inside {
                     Err(errno) => return Err((Step::Name(position), errno)),
                 }
             }
-            match look_up(directory.as_fd(), last, OFlags::empty()).and_then(|there| mount_id(there.as_fd())) {
-                Ok(found) if found == id => {}
-                Ok(_) | Err(Errno::NOENT) => return Ok(0),
-                Err(errno) => return Err((Step::Name(way.len()), errno)),
+            for done in 0.. {
+                let there = look_up(directory.as_fd(), last, OFlags::empty());
+                match there.and_then(|there| is_meant(there.as_fd(), which)) {
+                    Ok(true) => {}
+                    Ok(false) | Err(Errno::NOENT) => return Ok(done),
+                    Err(errno) => return Err((Step::Name(way.len()), errno)),
+                }
+                unmount(directory.as_fd(), last).map_err(|errno| (Step::Detach, errno))?;
             }
-            let unmounted = rustix::process::fchdir(&directory)
-                .and_then(|()| rustix::mount::unmount(last, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW));
-            unmounted.map(|()| 1).map_err(|errno| (Step::Detach, errno))
+            Ok(0)
         })?;
-        Ok(done == 1)
+        Ok(done != 0)
     }
 
     /// The same mount, with flags that only who may do anything on this host can take away. The kernel locks them where a
@@ -172,23 +205,24 @@ impl Inside {
         rustix::thread::move_into_link_name_space(self.mounts.as_fd(), Some(LinkNameSpaceType::Mount))
     }
 
-    /// What is at the end of the way, made where it is missing.
-    fn reach(&self, names: &[CString], kind: Kind) -> Result<OwnedFd, (Step, Errno)> {
-        let mut there = duplicate(self.root.as_fd()).map_err(|errno| (Step::Enter, errno))?;
+    /// The end of the way, made where it is missing.
+    fn reach<'a>(&self, names: &'a [CString], kind: Kind) -> Result<End<'a>, (Step, Errno)> {
+        let root = || duplicate(self.root.as_fd()).map_err(|errno| (Step::Enter, errno));
+        let mut end = End { directory: root()?, name: c".", there: root()? };
         for (position, name) in names.iter().enumerate() {
             let is_last = position + 1 == names.len();
             let flags = if is_last && kind == Kind::File { OFlags::empty() } else { OFlags::DIRECTORY };
-            let next = match look_up(there.as_fd(), name, flags) {
+            let next = match look_up(end.there.as_fd(), name, flags) {
                 Err(Errno::NOENT) => {
                     let made = if flags.is_empty() {
                         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                        rustix::fs::openat(&there, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+                        rustix::fs::openat(&end.there, name, flags, Mode::from_raw_mode(0o644)).map(drop)
                     } else {
-                        rustix::fs::mkdirat(&there, name, Mode::from_raw_mode(0o755))
+                        rustix::fs::mkdirat(&end.there, name, Mode::from_raw_mode(0o755))
                     };
                     match made {
                         // Somebody in there was faster: what it is will be seen.
-                        Ok(()) | Err(Errno::EXIST) => look_up(there.as_fd(), name, flags),
+                        Ok(()) | Err(Errno::EXIST) => look_up(end.there.as_fd(), name, flags),
                         Err(errno) => Err(errno),
                     }
                 }
@@ -199,9 +233,10 @@ impl Inside {
                 true => Err(Errno::NOTDIR),
                 false => Ok(next),
             });
-            there = next.map_err(|errno| (Step::Name(position), errno))?;
+            let there = next.map_err(|errno| (Step::Name(position), errno))?;
+            end = End { directory: end.there, name, there };
         }
-        Ok(there)
+        Ok(end)
     }
 }
 
@@ -234,6 +269,47 @@ fn look_up(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<Owne
             opened => return opened,
         }
     }
+}
+
+/// The end of a way: what is there, its name, and the directory that it is in.
+struct End<'a> {
+    directory: OwnedFd,
+    name: &'a CStr,
+    there: OwnedFd,
+}
+
+fn put(mount: BorrowedFd<'_>, end: &End<'_>) -> Result<(), Errno> {
+    rustix::mount::move_mount(mount, c"", &end.there, c"", BY_DESCRIPTORS)
+}
+
+fn put_in_place(mount: BorrowedFd<'_>, end: &End<'_>) -> Result<(), Errno> {
+    if is_meant(end.there.as_fd(), Which::FileSystem(device(mount)?))? {
+        let beneath = MoveMountFlags::from_bits_retain(BY_DESCRIPTORS.bits() | MOVE_MOUNT_BENEATH);
+        match rustix::mount::move_mount(mount, c"", &end.there, c"", beneath) {
+            Ok(()) => return unmount(end.directory.as_fd(), end.name),
+            Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    put(mount, end)
+}
+
+/// Whether the mount that is on top there is meant.
+fn is_meant(there: BorrowedFd<'_>, which: Which) -> Result<bool, Errno> {
+    match which {
+        Which::Mount(id) => Ok(mount_id(there)? == id),
+        Which::FileSystem(number) => Ok(device(there)? == number),
+    }
+}
+
+fn unmount(directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::process::fchdir(directory)?;
+    rustix::mount::unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+}
+
+/// The number of the file system that a file is on.
+fn device(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    rustix::fs::fstat(fd).map(|status| status.st_dev)
 }
 
 fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
@@ -269,7 +345,7 @@ fn in_child(body: impl FnOnce() -> Outcome) -> Result<u64, Failure> {
     };
     drop(write);
     let mut said = [0; 24];
-    let received = io::Read::read_exact(&mut std::fs::File::from(read), &mut said);
+    let received = File::from(read).read_exact(&mut said);
     if let Some(pid) = Pid::from_raw(pid) {
         while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
     }
@@ -315,6 +391,27 @@ fn decode(bytes: &[u8; 24]) -> Outcome {
         _ => Step::Prepare,
     };
     Err((step, Errno::from_raw_os_error(code as i32)))
+}
+
+/// A file of another root, read whole: at most `most` bytes, of a regular file on that root's own file system. Symbolic links
+/// are followed within that root. None if it is not there.
+pub fn read_in_root(root: &Path, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 #![allow(unsafe_code)]
 
-pub mod attach;
 pub mod ext4;
 pub mod inside;
 pub mod loopdev;

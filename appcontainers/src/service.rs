@@ -315,14 +315,31 @@ impl Service {
     /// Sets the host up: directories, subordinate ids, skeletons, network. Says what it changed; nothing if there was
     /// nothing to do.
     pub fn set_up(&self, options: &SetupOptions) -> Result<Vec<Change>, Error> {
-        Ok(setup::set_up(&self.paths, options)?)
+        let changes = setup::set_up(&self.paths, options)?;
+        self.restore_egress(&changes)?;
+        Ok(changes)
     }
 
     /// Brings back what was deleted of the containers' network, or left half done by a killed command, since it was set up;
     /// nothing where it was not since the host's boot (the next start does), and for others than root. A few system calls where
     /// nothing is missing: `appc` does it before every command.
     pub fn restore_network(&self) -> Result<Vec<Change>, Error> {
-        Ok(setup::restore_network(&self.paths)?)
+        let changes = setup::restore_network(&self.paths)?;
+        self.restore_egress(&changes)?;
+        Ok(changes)
+    }
+
+    /// Where the host's rules were gone, those that limit what a container sends may be, too.
+    fn restore_egress(&self, changes: &[Change]) -> Result<(), Error> {
+        if !changes.iter().any(|change| matches!(change, Change::FirewallLoaded { .. })) {
+            return Ok(());
+        }
+        for record in self.find_containers()?.into_values().flatten() {
+            if let Err(error) = self.container(&record.name)?.restore_egress() {
+                tracing::warn!(name = %record.name, %error, "what it sends is not limited now");
+            }
+        }
+        Ok(())
     }
 
     /// Looks the host and the state over; changes nothing.

@@ -245,6 +245,11 @@ fn what_it_sends_and_receives_takes_its_time() {
         set(host, "web", &["net.egress=2M"]);
         host.appc(["restart", "web"]).succeeds();
         assert_eq!(limits(host, "web").1["net"], json!({"egress": 2 * MIB, "ingress": MIB}));
+        // Whoever flushes the host's rules lets nobody send more.
+        host.sh("nft flush ruleset").succeeds();
+        host.appc(["ls"]).succeeds();
+        assert_eq!(limits(host, "web").1["net"], json!({"egress": 2 * MIB, "ingress": MIB}));
+        assert!(limits(host, "api").1["net"].is_null());
         host.appc(["stop", "web"]).succeeds();
         let left = host.run("nft", ["list", "tables"]).succeeds();
         assert!(!left.contains("limits"), "{left}");

@@ -153,10 +153,14 @@ fn secrets_are_given_and_taken_while_it_runs() {
             host.appc(["secret", "grant", "web", &format!("other:{place}")]).refuses(1, &[place]);
         }
         host.appc(["secret", "rm", "db"]).refuses(1, &["db", "web", "revoke"]);
+        host.appc(["snapshot", "web", "before"]).succeeds();
         host.appc(["secret", "revoke", "web", "tls"]).succeeds();
         assert_eq!(host.in_container("web", ["cat", "/srv/deep/key"]).succeeds(), "", "only what it was shown over");
         host.appc(["secret", "revoke", "web", "db"]).succeeds();
         host.sh_in("web", "test -e /run/secrets/db").fails(1);
+        // Also to a container that is what it was when it had it.
+        host.appc(["restore", "web", "before"]).succeeds();
+        host.sh_in("web", "test -s /run/secrets/db || test -s /srv/deep/key").fails(1);
         host.appc(["secret", "revoke", "web", "db"]).refuses(1, &["web", "db"]);
         let mounts = host.in_container("web", ["cat", "/proc/mounts"]).succeeds();
         assert!(!mounts.contains("appcontainers"), "{mounts}");
@@ -429,5 +433,8 @@ fn an_init_of_its_own_finds_the_secrets_in_run() {
         });
         keep(host, "rotate", "db", "another");
         assert_eq!(host.in_container("os", ["cat", "/run/secrets/db"]).succeeds(), "another");
+        // It may mount, and yet not make them writable.
+        host.sh_in("os", "mount -o remount,rw,bind,noexec,nosuid,nodev /run/secrets").fails(1);
+        host.sh_in("os", "echo x > /run/secrets/db").fails(1);
     });
 }

@@ -10,7 +10,7 @@ use crate::{context::Context, progress::Bars};
 /// Make a container what it was when a snapshot was made
 ///
 /// What was written in it, how its program is run and what it was given beyond its image are what they were then. Its name, address, MAC,
-/// ids, network rules and log stay, and so do all its snapshots. A running container is stopped before and started afterwards.
+/// ids, network rules, secrets and log stay, and so do all its snapshots. A running container is stopped before and started afterwards.
 #[derive(Debug, clap::Args)]
 #[command(
     allow_missing_positional = true,

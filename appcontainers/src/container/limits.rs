@@ -110,6 +110,23 @@ impl Container {
         }
     }
 
+    /// Limits again what it sends: whoever flushed all rules of the host took that, too.
+    pub(crate) fn restore_egress(&self) -> Result<(), Error> {
+        // Whoever has it sets them.
+        let Some(lock) = ContainerLock::try_acquire(&self.paths, &self.name)? else { return Ok(()) };
+        complete(&self.paths, &lock)?;
+        let (Some(start), Some(record)) =
+            (running(&self.paths, &self.name)?, ContainerRecord::load(&self.paths, &self.name)?)
+        else {
+            return Ok(());
+        };
+        let limits = record.settings.limits;
+        if limits.net.egress.is_none() {
+            return Ok(());
+        }
+        limits::reassert(&self.paths, &start, &limits).map_err(|source| self.limit_error(source))
+    }
+
     fn limit_error(&self, source: limits::LimitError) -> Error {
         Error::Limit { name: self.name.clone(), source }
     }

@@ -47,7 +47,7 @@ impl Versioned for Restoration {
 
 impl Container {
     /// Makes the container what it was when the snapshot was made: what was written in it, how its program is run, and what it was
-    /// given beyond its image. Its name, address, MAC, ids, network rules and log stay, and so do its snapshots.
+    /// given beyond its image. Its name, address, MAC, ids, network rules, secrets and log stay, and so do its snapshots.
     ///
     /// A running container is stopped first, with `timeout` between TERM and KILL, and started afterwards. If anything fails, it
     /// has its old files, and runs if it did.
@@ -145,8 +145,8 @@ fn as_it_was(now: ContainerRecord, then: ContainerRecord) -> ContainerRecord {
         phase: then.phase,
         autostart: then.autostart,
         init: then.init,
-        // Its disk is what it is: only the files in it go back.
-        settings: Settings { disk: now.settings.disk, ..then.settings },
+        // Its disk is what it is: only the files in it go back. And whoever took a secret away from it did not mean until then.
+        settings: Settings { disk: now.settings.disk, secrets: now.settings.secrets, ..then.settings },
         config: then.config,
         ..now
     }

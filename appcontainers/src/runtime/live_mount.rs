@@ -10,7 +10,7 @@ use std::{
 };
 
 use appcontainers_sys::{
-    inside::{Failure, Inside, Kind, Step},
+    inside::{Failure, Inside, Kind, Step, Which},
     tree::DetachedMount,
 };
 use rustix::{
@@ -212,7 +212,7 @@ pub(crate) fn follow(
 
 /// Unmounts one; gone already is fine.
 fn unmount(start: &StartRecord, target: &Target<'_>, path: &MountPath, id: u64) -> Result<(), MountError> {
-    match target.inside.detach(path.as_path(), id) {
+    match target.inside.detach(path.as_path(), Which::Mount(id)) {
         Ok(true) => Ok(()),
         Ok(false) if mounts_of(start).iter().any(|one| one.id == id) => {
             Err(MountError::Covered { name: target.name.clone(), path: path.clone() })

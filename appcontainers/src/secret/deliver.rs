@@ -2,13 +2,14 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
-    path::Path,
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
 };
 
 use appcontainers_sys::{
-    attach::{Detached, Inside, Namespaces},
-    process::fork,
+    inside::{Inside, Kind, Which},
+    tree::DetachedMount,
 };
 use rustix::process::Pid;
 use serde_json::Value;
@@ -22,9 +23,7 @@ use super::{
     store,
 };
 use crate::{
-    ContainerName, InsidePath, Paths,
-    error::chain,
-    event,
+    ContainerName, InsidePath, Paths, event,
     network::{IdRange, Reservations},
     record::ContainerRecord,
     runtime::{StartRecord, Status},
@@ -33,12 +32,13 @@ use crate::{
 /// What has to be done in the container's own namespaces.
 #[derive(Debug, Default)]
 struct Changes {
-    attach: Vec<(Detached, InsidePath)>,
+    /// What of the host's is shown where.
+    attach: Vec<(PathBuf, Kind, InsidePath)>,
     detach: Vec<InsidePath>,
 }
 
 /// Makes the secrets that a running container has into those that it is given. Nothing is done for one that does not run.
-/// Only for programs with one thread; its memory has had secrets in it.
+/// The caller's memory has had secrets in it.
 pub fn deliver(paths: &Paths, name: &ContainerName) -> Result<(), SecretError> {
     let Some(record) = ContainerRecord::load(paths, name)? else { return Ok(()) };
     let place = match Place::find(paths, name)? {
@@ -55,9 +55,11 @@ pub fn deliver(paths: &Paths, name: &ContainerName) -> Result<(), SecretError> {
     place.lay_out(range)?;
     let before = place.delivered();
     let (after, changed) = write(paths, &record, &place, range, init, &before)?;
-    let changes = changes(&place, &before, &after, &changed)?;
+    let changes = changes(&place, &before, &after, &changed);
     if !changes.attach.is_empty() || !changes.detach.is_empty() {
-        in_container(name, init, range.is_some(), &changes, place.device()?)?;
+        let inside = Inside::of(init, range.is_some());
+        let of_process = failed("enter the namespaces of", format!("/proc/{}", init.as_raw_nonzero()));
+        change(name, &inside.map_err(of_process)?, &changes, place.device()?)?;
     }
     for gone in taken_away(&before, &after) {
         // Unless another one is there now.
@@ -113,61 +115,21 @@ fn taken_away<'a>(before: &'a Delivered, after: &Delivered) -> Vec<&'a SecretGra
     before.secrets.iter().filter(is_gone).map(|one| &one.grant).collect()
 }
 
-fn changes(
-    place: &Place,
-    before: &Delivered,
-    after: &Delivered,
-    changed: &[SecretGrant],
-) -> Result<Changes, SecretError> {
+fn changes(place: &Place, before: &Delivered, after: &Delivered, changed: &[SecretGrant]) -> Changes {
     let mut changes = Changes::default();
-    let detached = |path: &Path| Detached::read_only(path).map_err(failed("copy the mount of", path));
     if let Ok(directory) = SECRETS_DIRECTORY.parse::<InsidePath>() {
         match (before.is_shown, after.is_shown) {
-            (false, true) => changes.attach.push((detached(&place.shown())?, directory)),
+            (false, true) => changes.attach.push((place.shown(), Kind::Directory, directory)),
             (true, false) => changes.detach.push(directory),
             _ => {}
         }
     }
     for grant in changed.iter().filter(|grant| !grant.is_shown()) {
-        changes.attach.push((detached(&place.file(grant))?, grant.path.clone()));
+        changes.attach.push((place.file(grant), Kind::File, grant.path.clone()));
     }
     let gone = taken_away(before, after).into_iter().filter(|grant| !grant.is_shown());
     changes.detach.extend(gone.map(|grant| grant.path.clone()));
-    Ok(changes)
-}
-
-/// Does what has to be done in the container's namespaces, in a child: nobody comes back out of them.
-fn in_container(
-    name: &ContainerName,
-    init: Pid,
-    has_user_namespace: bool,
-    changes: &Changes,
-    device: u64,
-) -> Result<(), SecretError> {
-    let of_process = |source| failed("enter the namespaces of", format!("/proc/{}", init.as_raw_nonzero()))(source);
-    let namespaces = Namespaces::of(init, has_user_namespace).map_err(of_process)?;
-    let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|errno| failed("make a pipe for", "the container's namespaces")(errno.into()))?;
-    let mut read_end = Some(read_end);
-    let child = fork(|| {
-        drop(read_end.take());
-        let done = namespaces.enter().map_err(of_process).and_then(|inside| change(name, &inside, changes, device));
-        if let Err(error) = done {
-            let _ = File::from(write_end).write_all(chain(&error).as_bytes());
-        }
-    });
-    let child = child.map_err(|source| failed("fork for", "the container's namespaces")(source))?;
-    // The child's end of it is the child's alone now: `fork` has taken the closure with it.
-    let mut said = String::new();
-    if let Some(read_end) = read_end.take() {
-        let _ = File::from(read_end).take(4096).read_to_string(&mut said);
-    }
-    match child.wait() {
-        Ok(true) if said.is_empty() => Ok(()),
-        Ok(_) if !said.is_empty() => Err(SecretError::NotDelivered { container: name.clone(), said }),
-        Ok(_) => Err(SecretError::NotDelivered { container: name.clone(), said: "its process died".to_owned() }),
-        Err(source) => Err(failed("wait for", "the process in the container's namespaces")(source)),
-    }
+    changes
 }
 
 fn change(name: &ContainerName, inside: &Inside, changes: &Changes, device: u64) -> Result<(), SecretError> {
@@ -175,8 +137,20 @@ fn change(name: &ContainerName, inside: &Inside, changes: &Changes, device: u64)
         let (container, path) = (name.clone(), path.clone());
         move |source| SecretError::Attach { container, path, source }
     };
-    for (tree, path) in &changes.attach {
-        inside.attach(tree, path.as_path()).map_err(at(path))?;
+    for (source, kind, path) in &changes.attach {
+        let tree = data(source).map_err(failed("copy the mount of", source))?;
+        let attached = inside.replace(&tree, *kind, path.as_path(), source);
+        attached.map_err(|failure| at(path)(failure.source))?;
     }
-    changes.detach.iter().try_for_each(|path| inside.detach(path.as_path(), device).map_err(at(path)))
+    for path in &changes.detach {
+        let detached = inside.detach(path.as_path(), Which::FileSystem(device));
+        detached.map_err(|failure| at(path)(failure.source))?;
+    }
+    Ok(())
+}
+
+fn data(source: &Path) -> io::Result<DetachedMount> {
+    let tree = DetachedMount::of(File::open(source)?.as_fd())?;
+    tree.restrict_to_reading()?;
+    Ok(tree)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use appcontainers_sys::attach::read_in_root;
+use appcontainers_sys::inside::read_in_root;
 
 use super::{SecretError, SecretGrant};
 use crate::{ContainerName, network::IdRange};
