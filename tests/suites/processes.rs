@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::Read as _;
+use std::{io::Read as _, thread, time::Duration};
 
 use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for, numbers};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 #[track_caller]
@@ -129,7 +129,7 @@ fn start_watching(host: &Host, process: &str) -> appcontainers_tests::Running {
 
 #[test]
 fn a_watcher_that_stands_still_costs_nobody_anything_and_is_told_what_it_missed() {
-    in_sandbox_for(std::time::Duration::from_secs(180), |host| {
+    in_sandbox_for(Duration::from_secs(180), |host| {
         host.start("web");
         let process =
             host.spawn_in("web", "while ! [ -e /tmp/go ]; do sleep 0.01; done; yes | head -c 400000000; exit 4");
@@ -140,7 +140,7 @@ fn a_watcher_that_stands_still_costs_nobody_anything_and_is_told_what_it_missed(
         let mut first = [0; 2];
         stdout.read_exact(&mut first).unwrap();
         stalled.signal(Signal::STOP);
-        killed.kill_after(std::time::Duration::ZERO);
+        killed.kill_after(Duration::ZERO);
         // More than the log keeps: nobody waits for the one that stands still.
         host.appc(["-c", "web", "wait", &process]).fails(4);
         stalled.signal(Signal::CONT);
@@ -243,7 +243,7 @@ fn logs_show_what_is_asked_for() {
 
 #[test]
 fn a_full_disk_makes_processes_wait_and_loses_nothing() {
-    in_sandbox_for(std::time::Duration::from_secs(120), |host| {
+    in_sandbox_for(Duration::from_secs(120), |host| {
         host.start("web");
         let log = host.paths().container_log(&"web".parse().unwrap());
         host.appc(["stop", "web"]).succeeds();
@@ -256,6 +256,14 @@ fn a_full_disk_makes_processes_wait_and_loses_nothing() {
         });
         // Nothing else stands still, and the container goes on.
         assert_eq!(listed(host, &process)["state"], "running");
+        // Also where the monitor is so slow that more is on its way to it when it asks for all again.
+        let monitor = host.recorded_pid("web", "monitor").unwrap();
+        for round in 0..10 {
+            kill_process(monitor, Signal::STOP).unwrap();
+            thread::sleep(Duration::from_millis(520));
+            kill_process(monitor, Signal::CONT).unwrap();
+            thread::sleep(Duration::from_millis(1 + round));
+        }
         host.sh(&format!("mount -o remount,size=64M {}", log.display())).succeeds();
         host.appc(["-c", "web", "wait", &process]).succeeds();
         let printed = host.appc(["-c", "web", "logs", "--process", &process]).stdout;

@@ -5,7 +5,7 @@
 //! asked to send it again a little later, so that all wait.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Acknowledgements {
     held: BTreeMap<(ProcessId, Stream), u64>,
     /// There was no room: until then, nothing is taken.
     retry_at: Option<Instant>,
+    /// Of these streams something was not taken: what was on its way behind that comes before it comes again.
+    missed: BTreeSet<(ProcessId, Stream)>,
     /// When there is something to say that is not worth saying yet.
     due_at: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Acknowledgements {
     fn forget(&mut self, process: ProcessId) {
         self.told.retain(|(known, _), _| *known != process);
         self.held.retain(|(known, _), _| *known != process);
+        self.missed.retain(|(known, _)| *known != process);
     }
 }
 
@@ -123,16 +126,21 @@ impl Monitor {
             return Ok(());
         }
         if self.acknowledgements.retry_at.is_some() {
+            self.acknowledgements.missed.insert((process, stream));
             return Ok(());
         }
         // Of a process that is forgotten: what was acknowledged does not come again.
         let known = self.log.offsets().get(process, stream);
         let known = known.unwrap_or(if self.processes.contains_key(&process) { 0 } else { offset });
         if offset > known {
+            if self.acknowledgements.missed.contains(&(process, stream)) {
+                return Ok(());
+            }
             bail!("the agent left out bytes {known} to {offset} of process {process}");
         }
         let is_allowed = self.acknowledgements.allow((process, stream), known, end);
         ensure!(is_allowed, "the agent sent more of process {process} than it was allowed to, up to byte {end}");
+        self.acknowledgements.missed.remove(&(process, stream));
         // What comes again after a reconnect may begin in the middle of what is there.
         let new = &payload[usize::try_from(known - offset)?.min(payload.len())..];
         if !new.is_empty() {
@@ -145,6 +153,7 @@ impl Monitor {
                 Err(error) if error.is_full() => {
                     tracing::warn!("output waits: {:#}", anyhow::Error::new(error));
                     self.acknowledgements.retry_at = Some(Instant::now() + FULL_PAUSE);
+                    self.acknowledgements.missed.insert((process, stream));
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
