@@ -132,7 +132,7 @@ fn a_thin_image_leaves_the_base_out_and_names_it_where_it_is_missing() {
         host.appc(["provision", "--base", "own", "--name", "web"]).succeeds();
         host.sh_in("web", "echo changed > /etc/new").succeeds();
         host.appc(["-c", "web", "save-image", "full.aimg", "--name", "app"]).succeeds();
-        host.appc(["-c", "web", "save-image", "thin.aimg", "--name", "app", "--thin"]).succeeds();
+        host.appc(["-c", "web", "save-image", "thin.aimg", "--name", "thin", "--thin"]).succeeds();
         let size = |name: &str| fs::metadata(host.file(name)).unwrap().len();
         assert!(
             size("thin.aimg") < 50_000 && size("full.aimg") > 300_000,
@@ -146,7 +146,7 @@ fn a_thin_image_leaves_the_base_out_and_names_it_where_it_is_missing() {
         other.appc(["load-image", "thin.aimg"]).refuses(1, &["thin.aimg", &digest, "own"]);
         assert!(names(&other.json(["image", "ls"])).is_empty());
         assert!(other.containers().is_empty());
-        // With the full one there, the thin one is the same image.
+        // With the full one comes what the thin one lacks.
         load(&other, "full.aimg");
         let name = load(&other, "thin.aimg");
         assert_eq!(
