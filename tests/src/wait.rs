@@ -21,7 +21,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many times slower than an ordinary host this one is, as `APPC_TEST_SLOWNESS` says: a machine without hardware of
 /// its own, for example. Every limit of a test is that many times longer; what a test asks for stays the same. What is
-/// done at each of many steps or moments is done at some ([`sampled`], [`tries`]).
+/// done at each of many steps or moments, or with many bytes, is done at some ([`sampled`], [`tries`], [`amount`]).
 static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
     let given = env::var("APPC_TEST_SLOWNESS").ok();
     given.map_or(1, |given| given.parse().expect("APPC_TEST_SLOWNESS is a whole number"))
@@ -32,12 +32,17 @@ pub fn allowed(time: Duration) -> Duration {
     time * *SLOWNESS
 }
 
-/// How often that is tried here what is tried `times` times on an ordinary host, each at another moment; on a slow one a fourth.
+/// How often that is tried here what is tried `times` times on an ordinary host, each at another moment; on a slow one a sixth.
 pub fn tries(times: u32) -> u32 {
-    if *SLOWNESS == 1 { times } else { times.div_ceil(STRIDE as u32) }
+    amount(times.into()) as u32
 }
 
-/// Every step of an ordinary host's; on a slow one every fourth, beginning with one that chance chooses.
+/// How much goes through here of what goes through on an ordinary host; on a slow one a sixth.
+pub fn amount(much: u64) -> u64 {
+    if *SLOWNESS == 1 { much } else { much.div_ceil(STRIDE as u64) }
+}
+
+/// Every step of an ordinary host's; on a slow one every sixth, beginning with one that chance chooses.
 pub(crate) fn sampled<T>(steps: Vec<T>) -> Vec<T> {
     if *SLOWNESS == 1 {
         return steps;
@@ -46,8 +51,8 @@ pub(crate) fn sampled<T>(steps: Vec<T>) -> Vec<T> {
     steps.into_iter().skip(first).step_by(STRIDE).collect()
 }
 
-/// Of how many steps or tries a slow machine has one.
-const STRIDE: usize = 4;
+/// Of how many steps, tries or bytes a slow machine has one.
+const STRIDE: usize = 6;
 
 /// How often a state is looked at that nothing announces.
 const INTERVAL: Duration = Duration::from_millis(10);

@@ -4,7 +4,7 @@
 
 use std::{fs, time::Instant};
 
-use appcontainers_tests::{Finished, Host, LIMIT, allowed, eventually, in_sandbox};
+use appcontainers_tests::{Finished, Host, LIMIT, allowed, amount, eventually, in_sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Runs a line of the container's shell by `exec` with these options.
@@ -62,10 +62,11 @@ fn without_i_the_command_has_no_input_and_takes_none_from_who_comes_next() {
 fn a_hundred_megabytes_go_in_and_out_whole() {
     in_sandbox(|host| {
         host.start("web");
-        let sum = host.sh("yes | head -c 100000000 | md5sum").succeeds();
-        assert_eq!(host.sh("yes | head -c 100000000 | appc -c web exec -i -- md5sum").succeeds(), sum);
-        assert_eq!(host.sh("yes | head -c 100000000 | appc -c web exec -i -- cat | md5sum").succeeds(), sum);
-        assert_eq!(host.sh("appc -c web exec -- sh -c 'yes | head -c 100000000' | md5sum").succeeds(), sum);
+        let bytes = format!("yes | head -c {}", amount(100_000_000));
+        let sum = host.sh(&format!("{bytes} | md5sum")).succeeds();
+        assert_eq!(host.sh(&format!("{bytes} | appc -c web exec -i -- md5sum")).succeeds(), sum);
+        assert_eq!(host.sh(&format!("{bytes} | appc -c web exec -i -- cat | md5sum")).succeeds(), sum);
+        assert_eq!(host.sh(&format!("appc -c web exec -- sh -c '{bytes}' | md5sum")).succeeds(), sum);
     });
 }
 
@@ -262,8 +263,11 @@ fn the_terminal_is_as_it_was_when_the_command_ends() {
 fn the_terminal_is_as_it_was_when_a_signal_ends_it_all() {
     in_sandbox(|host| {
         host.start("web");
+        // A program that is ready when it says so: a shell that is about to execute another program drops an INT.
+        host.sh_in("web", "echo ready > /root/ready").succeeds();
+        const WAIT: &str = "-c web exec -it -- tail -f /root/ready";
         for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131)] {
-            let (console, appc) = between_looks(host, "-c web exec -it -- sh -c 'echo ready; exec sleep 1000'");
+            let (console, appc) = between_looks(host, WAIT);
             kill_process(appc, signal).unwrap();
             let (ended, seen) = console.wait();
             assert_eq!(
@@ -272,7 +276,7 @@ fn the_terminal_is_as_it_was_when_a_signal_ends_it_all() {
             );
         }
         // And when the container is killed.
-        let (console, _) = between_looks(host, "-c web exec -it -- sh -c 'echo ready; exec sleep 1000'");
+        let (console, _) = between_looks(host, WAIT);
         host.appc(["rm", "-f", "web"]).succeeds();
         let (_, seen) = console.wait();
         assert!(seen.contains("code 125\r\n") && seen.ends_with("same\r\n"), "{seen}");
