@@ -49,6 +49,14 @@ impl Bare {
         Ok(bare)
     }
 
+    /// From now on the router knows the connections through it, and does nothing else with that: what any firewall that is
+    /// asked for "established" costs.
+    pub(crate) fn track(&self) -> anyhow::Result<()> {
+        self.router.sh("nft 'add table inet tracking; \
+                  add chain inet tracking through { type filter hook forward priority 0; policy drop; }; \
+                  add rule inet tracking through ct state new,established,related accept'")
+    }
+
     /// A command in the router, which is to the ends what the host is to containers.
     pub(crate) fn in_router(&self, program: &Path, arguments: &[&str]) -> Command {
         self.router.command(program, arguments)

@@ -39,20 +39,18 @@ pub fn tries(times: u32) -> u32 {
 
 /// How much goes through here of what goes through on an ordinary host; on a slow one a sixth.
 pub fn amount(much: u64) -> u64 {
-    if *SLOWNESS == 1 { much } else { much.div_ceil(STRIDE as u64) }
+    if *SLOWNESS == 1 { much } else { much.div_ceil(6) }
 }
 
-/// Every step of an ordinary host's; on a slow one every sixth, beginning with one that chance chooses.
+/// Every step of an ordinary host's; on a slow one every twelfth, beginning with one that chance chooses.
 pub(crate) fn sampled<T>(steps: Vec<T>) -> Vec<T> {
-    if *SLOWNESS == 1 {
+    const STRIDE: usize = 12;
+    if *SLOWNESS == 1 || steps.is_empty() {
         return steps;
     }
-    let first = chance::random().random_range(0..STRIDE);
+    let first = chance::random().random_range(0..STRIDE.min(steps.len()));
     steps.into_iter().skip(first).step_by(STRIDE).collect()
 }
-
-/// Of how many steps, tries or bytes a slow machine has one.
-const STRIDE: usize = 6;
 
 /// How often a state is looked at that nothing announces.
 const INTERVAL: Duration = Duration::from_millis(10);

@@ -39,6 +39,7 @@ const NAMES: [&str; 2] = ["one", "two"];
 const PORTS: [u16; 2] = [5201, ping_pong::PORT];
 
 const BESIDE: &str = "bare namespaces, the same veth pairs and routes";
+const BESIDE_TRACKING: &str = "the same with connections tracked, and no other rule";
 
 /// The programs, at the same paths in containers and outside.
 struct Programs {
@@ -93,7 +94,9 @@ pub(crate) fn measure(sandbox: &Sandbox, table: &mut Table, missing: &mut Missin
         bare: &|program, arguments| bare.in_end(0, program, arguments),
         has_targets: true,
     };
-    between_containers.measure(&programs, addresses, table)
+    between_containers.measure(&programs, addresses, table)?;
+    bare.track()?;
+    between_containers.latency(&programs, addresses, (BESIDE_TRACKING, None), table)
 }
 
 /// Two containers with the programs, in the second of which both servers listen.
@@ -116,13 +119,14 @@ fn containers(sandbox: &Sandbox, programs: &Programs) -> anyhow::Result<Installa
 }
 
 impl Pair<'_> {
-    /// Adds the rows; `addresses` are those of our server and the bare one.
+    /// Adds both rows; `addresses` are those of our server and the bare one.
     fn measure(&self, programs: &Programs, addresses: [&str; 2], table: &mut Table) -> anyhow::Result<()> {
-        let commands = |program, before: &[&str], after: &[&str]| {
-            let words = addresses.map(|address| [before, &[address], after].concat());
-            [(self.ours)(program, &words[0]), (self.bare)(program, &words[1])]
-        };
-        let mut transfers = commands(&programs.iperf, &["-c"], &["-t", SECONDS, "-J"]);
+        self.throughput(programs, addresses, table)?;
+        self.latency(programs, addresses, (BESIDE, self.has_targets.then_some(1.1)), table)
+    }
+
+    fn throughput(&self, programs: &Programs, addresses: [&str; 2], table: &mut Table) -> anyhow::Result<()> {
+        let mut transfers = self.commands(&programs.iperf, addresses, &["-c"], &["-t", SECONDS, "-J"]);
         let mut rates = [Vec::new(), Vec::new()];
         for round in 0..=ROUNDS {
             for (transfer, rates) in transfers.iter_mut().zip(&mut rates) {
@@ -133,16 +137,30 @@ impl Pair<'_> {
             }
         }
         let [ours, theirs] = rates.map(|rates| Quantity::Rate(median(rates)));
-        let target = |target| self.has_targets.then_some(target);
         let what = format!("TCP, {}: iperf3", self.between);
-        table.add(&Row { what: &what, ours, beside: BESIDE, theirs, target: target(0.9) });
+        table.add(&Row { what: &what, ours, beside: BESIDE, theirs, target: self.has_targets.then_some(0.9) });
+        Ok(())
+    }
 
-        let [mut ours, mut bare] = commands(&programs.own, &[ping_pong::ARGUMENT, "ask"], &[TURNS]);
+    fn latency(
+        &self,
+        programs: &Programs,
+        addresses: [&str; 2],
+        (beside, target): (&str, Option<f64>),
+        table: &mut Table,
+    ) -> anyhow::Result<()> {
+        let [mut ours, mut bare] = self.commands(&programs.own, addresses, &[ping_pong::ARGUMENT, "ask"], &[TURNS]);
         let medians = in_turns(ROUNDS, &mut [Box::new(|| latency(&mut ours)), Box::new(|| latency(&mut bare))])?;
         let [ours, theirs] = [medians[0], medians[1]].map(Quantity::Time);
         let what = format!("TCP, {}: a byte there and back", self.between);
-        table.add(&Row { what: &what, ours, beside: BESIDE, theirs, target: target(1.1) });
+        table.add(&Row { what: &what, ours, beside, theirs, target });
         Ok(())
+    }
+
+    /// A program with these arguments around the address: ours, and the bare one.
+    fn commands(&self, program: &Path, addresses: [&str; 2], before: &[&str], after: &[&str]) -> [Command; 2] {
+        let words = addresses.map(|address| [before, &[address], after].concat());
+        [(self.ours)(program, &words[0]), (self.bare)(program, &words[1])]
     }
 }
 
