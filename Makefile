@@ -187,8 +187,8 @@ deb: deps-deb ## Build the Debian packages, into target/debian; DEB_VERSION: oth
 		CARGO_TARGET_DIR=$(DEB_DIR)/cargo $(MAKE) build
 	CARGO_TARGET_DIR=$(DEB_DIR)/cargo packaging/make-deb $(DEB_DIR)
 
-deb-check: deps-deb ## Build the packages of this commit in two other places, compare them, and run lintian
-	packaging/check-deb
+deb-check: deps-deb ## As deb, of what is committed: built in two other places and compared, and lintian
+	packaging/check-deb $(DEB_DIR)
 
 test-deb: deb ## Install, use, upgrade, remove and purge the packages in chroots of Debian 12 and 13; needs root
 	$(SUDO) packaging/test-deb $(DEB_DIR)
