@@ -753,7 +753,7 @@ fn killed_while_it_mounts_into_a_running_container() {
             },
             |_, _| if has_it() { with += 1 } else { without += 1 },
         );
-        assert!(with > 1 && without > 1, "{with} {without}");
+        assert!(with > 0 && without > 0, "{with} {without}");
         kill_at_each_step(
             host,
             1,

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
 };
 
-use appcontainers_tests::{Archive, Host, eventually, in_sandbox};
+use appcontainers_tests::{Archive, Host, eventually, in_sandbox, tries};
 
 /// A directory of the host's with files of three owners.
 fn site(host: &Host) -> String {
@@ -201,7 +201,7 @@ fn links_that_are_swapped_in_meanwhile_lead_nowhere() {
         };
         let mut swapping = begin();
         let mut codes = [0; 2];
-        for _ in 0..30 {
+        for _ in 0..tries(30) {
             let done = host.appc(["mount", "web", &format!("{site}:/srv/a/b")]);
             assert!([0, 1].contains(&done.code), "{}", done.transcript());
             codes[usize::from(done.code != 0)] += 1;

@@ -4,7 +4,7 @@
 
 use std::{io::Read as _, thread, time::Duration};
 
-use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for, numbers};
+use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for, numbers, tries};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn startup_commands_are_processes_too() {
 fn the_exit_code_comes_after_the_last_byte() {
     in_sandbox(|host| {
         host.start("web");
-        for round in 0..30 {
+        for round in 0..tries(30) {
             let process = host.spawn_in("web", &format!("echo first; echo last {round}; exit 7"));
             let watched = host.appc(["-c", "web", "attach", &process]);
             assert_eq!((watched.code, watched.text()), (7, format!("first\nlast {round}")));

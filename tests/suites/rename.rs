@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, time::Instant};
 
-use appcontainers_tests::{LIMIT, eventually, in_sandbox};
+use appcontainers_tests::{LIMIT, eventually, in_sandbox, tries};
 use serde_json::json;
 
 #[test]
@@ -82,7 +82,8 @@ fn a_renaming_that_was_killed_is_completed_or_never_was() {
         host.appc(["rename", name, other]).succeeds();
         let usual = begin.elapsed();
         std::mem::swap(&mut name, &mut other);
-        for moment in 0..24 {
+        let rounds = tries(24);
+        for moment in (0..24).step_by((24 / rounds) as usize) {
             let mut command = host.command("appc");
             command.args(["rename", name, other]);
             host.start_command(command, LIMIT).kill_after(usual * moment / 20);

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 
 use appcontainers::container::{MAX_COMMAND_BYTES, MAX_WORD_BYTES};
-use appcontainers_tests::{Archive, Host, Running, assert_same_bytes, eventually, in_sandbox, numbers};
+use appcontainers_tests::{Archive, Host, Running, amount, assert_same_bytes, eventually, in_sandbox, numbers, tries};
 use rustix::process::Signal;
 
 #[test]
@@ -78,10 +78,11 @@ fn wrong_usage_gives_2() {
 fn sixty_four_megabytes_on_each_stream_arrive_whole_and_apart() {
     in_sandbox(|host| {
         host.provision("web");
-        let done = host.sh_in("web", "seq 1 7700000 & seq 1 7600000 >&2; wait");
+        let [out, err] = [7_700_000, 7_600_000].map(amount);
+        let done = host.sh_in("web", &format!("seq 1 {out} & seq 1 {err} >&2; wait"));
         assert_eq!(done.code, 0);
-        assert_same_bytes("standard output", &done.stdout, &numbers(7_700_000));
-        assert_same_bytes("standard error", &done.stderr, &numbers(7_600_000));
+        assert_same_bytes("standard output", &done.stdout, &numbers(out));
+        assert_same_bytes("standard error", &done.stderr, &numbers(err));
     });
 }
 
@@ -90,7 +91,7 @@ fn nothing_is_lost_at_a_commands_end() {
     in_sandbox(|host| {
         host.start("web");
         let wanted = numbers(20_000);
-        for _ in 0..20 {
+        for _ in 0..tries(20) {
             let done = host.sh_in("web", "seq 1 20000; exit 3");
             assert_eq!(done.code, 3);
             assert_same_bytes("standard output", &done.stdout, &wanted);
@@ -349,7 +350,7 @@ fn commands_that_all_come_at_once_to_a_stopped_container_all_run() {
 fn one_command_right_after_another_finds_its_container_ready() {
     in_sandbox(|host| {
         host.provision("web");
-        for n in 0..20 {
+        for n in 0..tries(20) {
             assert_eq!(
                 host.sh_in("web", &format!("echo {n} >> /root/log; wc -l < /root/log")).succeeds(),
                 (n + 1).to_string()
