@@ -80,8 +80,11 @@ fn a_port_says_how_healthy_it_is_over_tcp_and_http() {
         becomes(host, "web", "healthy");
         let ip = host.inspect("web")["ip"].as_str().unwrap().to_owned();
         let (network, _) = ip.rsplit_once('.').unwrap();
-        host.appc(["set", "web", "--ip", &format!("{network}.99")]).succeeds();
         let before = changes(host, "web");
+        for last in 90..99 {
+            host.appc(["set", "web", "--ip", &format!("{network}.{last}")]).succeeds();
+        }
+        becomes(host, "web", "healthy");
         host.appc(["-c", "web", "kill", "server", "-s", "KILL"]).succeeds();
         becomes(host, "web", "unhealthy");
         assert_eq!(changes(host, "web").len(), before.len() + 1, "moving was taken for bad health");

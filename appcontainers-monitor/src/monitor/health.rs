@@ -42,6 +42,12 @@ const FROZEN_LOOK: Duration = Duration::from_secs(1);
 /// A command that was killed has so long to end, before that is one more failure.
 const KILLED: Duration = Duration::from_secs(1);
 
+/// Where a container has another address, its interface follows a moment later: so long, failures at it don't count,
+const MOVING: Duration = Duration::from_secs(5);
+
+/// and it is tried again after this.
+const MOVING_LOOK: Duration = Duration::from_millis(50);
+
 const SIGKILL: u8 = 9;
 
 /// A container's health check, and how far it is.
@@ -55,6 +61,8 @@ pub(super) struct Health {
     attempt: Option<Attempt>,
     /// The container's address, as far as it is known.
     address: Option<Ipv4Addr>,
+    /// It got that while it ran: until then, it may not be there yet.
+    moving_until: Option<Instant>,
 }
 
 /// A try that is under way.
@@ -72,7 +80,20 @@ pub(super) fn is_own(process: ProcessId) -> bool {
 impl Health {
     fn new(plan: CheckPlan, report: HealthReport, now: Instant) -> Self {
         let counts_from = now + plan.check.start_period;
-        Self { plan, report, counts_from, due: now, attempt: None, address: None }
+        Self { plan, report, counts_from, due: now, attempt: None, address: None, moving_until: None }
+    }
+
+    /// Whether a failure at the container's port may come of its moving to another address; if so, it is tried again soon.
+    fn may_be_moving(&mut self, now: Instant, address: impl Fn() -> Option<Ipv4Addr>) -> bool {
+        let current = address();
+        if self.address != current {
+            (self.address, self.moving_until) = (current, Some(now + MOVING));
+        }
+        let is_moving = self.moving_until.is_some_and(|until| now < until);
+        if is_moving {
+            self.due = now + MOVING_LOOK;
+        }
+        is_moving
     }
 
     fn deadline(&self) -> Instant {
@@ -146,9 +167,7 @@ impl Monitor {
             && let Some(found) = probe.advance()
         {
             health.attempt = None;
-            if found.is_err() && health.address != address() {
-                // It has moved while it ran.
-                (health.address, health.due) = (None, now);
+            if found.is_err() && health.may_be_moving(now, address) {
                 return Ok(());
             }
             return self.found(found.map_err(|failure| chain(&failure)));
@@ -170,6 +189,9 @@ impl Monitor {
             Some(Attempt::Port { probe, .. }) => {
                 let failure = probe.timed_out();
                 health.attempt = None;
+                if health.may_be_moving(now, address) {
+                    return Ok(());
+                }
                 self.found(Err(failure.to_string()))
             }
             Some(Attempt::Command { process, is_killed: is_killed @ false, said, .. }) => {
@@ -215,6 +237,7 @@ impl Monitor {
                 health.attempt = Some(Attempt::Port { probe, until });
                 Ok(())
             }
+            Ok(Err(_)) if health.may_be_moving(now, address) => Ok(()),
             Ok(Err(failure)) => self.found(Err(chain(&failure))),
             Err(error) => self.found(Err(format!("cannot make a socket: {error}"))),
         }
