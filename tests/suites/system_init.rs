@@ -142,7 +142,7 @@ fn what_process_1_is_does_not_come_with_an_image() {
         assert_eq!(host.inspect("app")["init"], "app");
         host.appc(["load-image", "os.aimg", "--name", "again", "--init", "system"]).succeeds();
         host.appc(["start", "again"]).succeeds();
-        assert_eq!(host.sh_in("again", "cat /root/said").succeeds(), "booted");
+        eventually("it has booted", || (host.sh_in("again", "cat /root/said").text() == "booted").then_some(()));
         let said = host.appc(["provision", "--init", "systemd"]).fails(2);
         assert!(said.contains("use app or system"), "{said}");
     });
