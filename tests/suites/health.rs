@@ -173,7 +173,9 @@ fn checks_stand_still_with_the_container() {
         host.appc(["start", "web"]).succeeds();
         host.appc(["wait", "--healthy", "web"]).succeeds();
         let cgroup = host.start_record("web").unwrap()["cgroup"].as_str().unwrap().to_owned();
-        let found = host.sh(&format!("find /sys/fs/cgroup -path '*{cgroup}/payload/cgroup.freeze'")).succeeds();
+        let found = host
+            .sh(&format!("find /sys/fs/cgroup -ignore_readdir_race -path '*{cgroup}/payload/cgroup.freeze'"))
+            .succeeds();
         let freeze = found.lines().next().unwrap().to_owned();
         fs::write(&freeze, "1").unwrap();
         // Several times as long as a try may take.

@@ -77,7 +77,9 @@ fn a_packet_with_anothers_address_is_dropped_at_the_containers_own_interface() {
         eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
         // The container can't give itself two's address; the test, as the host's root, does it for it.
         let processes = format!("'*/appcontainers-{}/one.*/payload/cgroup.procs'", host.paths().tag());
-        let init = host.sh(&format!("find /sys/fs/cgroup -path {processes} -exec head -n1 {{}} + -quit")).succeeds();
+        let init = host
+            .sh(&format!("find /sys/fs/cgroup -ignore_readdir_race -path {processes} -exec head -n1 {{}} + -quit"))
+            .succeeds();
         let in_one = |line: &str| host.run("nsenter", ["-t", &init, "-n", "sh", "-c", line]);
         assert_eq!(in_one(&get("198.18.0.2")).succeeds(), "outside");
         in_one(&format!("ip addr add {}/32 dev eth0", ip(host, "two"))).succeeds();
