@@ -116,11 +116,6 @@ fn what_the_container_sends_is_sent_and_what_it_gets_received() {
         host.sh(&format!("busybox ping -c 3 -i 0.1 {ip}")).succeeds();
         let after = packets(&stats(host, "web"));
         assert!(after[0] >= before[0] + 3 && after[1] >= before[1] + 3, "{before:?} {after:?}");
-        // The kernel may drop what comes before the interface is ready.
-        let dropped = || number(&stats(host, "web"), "/network/rx_dropped");
-        let earlier = dropped();
-        let kernels = host.sh_in("web", "cat /sys/class/net/eth0/statistics/rx_dropped").succeeds().parse().unwrap();
-        assert!((earlier..=dropped()).contains(&kernels), "{earlier} {kernels}");
     });
 }
 
