@@ -256,7 +256,8 @@ fn a_full_disk_makes_processes_wait_and_loses_nothing() {
         });
         // Nothing else stands still, and the container goes on.
         assert_eq!(listed(host, &process)["state"], "running");
-        // Also where the monitor is so slow that more is on its way to it when it asks for all again.
+        // Also where the monitor is so slow that more is on its way to it when it asks for all again: it stands still for longer than
+        // it waits before it asks, and then has a moment to take some of what came.
         let monitor = host.recorded_pid("web", "monitor").unwrap();
         for round in 0..10 {
             kill_process(monitor, Signal::STOP).unwrap();
