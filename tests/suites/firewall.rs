@@ -396,6 +396,37 @@ fn a_packet_with_anothers_address_or_mac_gets_nowhere() {
 }
 
 #[test]
+fn nobody_outside_has_a_containers_rights_by_its_address() {
+    in_sandbox(|host| {
+        let places = Places::new(host, &["client", "server"]);
+        let [client, server] = &places.containers[..] else { panic!("two containers") };
+        for line in ["allow client server", "publish 7070/udp server:8000"] {
+            appc(host, line);
+        }
+        let hosts_mac = std::fs::read_to_string("/sys/class/net/up0/address").unwrap().trim().to_owned();
+        let send = |from: &str, to: &str, port: u16, token: &str| {
+            places.outside.ask(&json!(["datagram", "02:00:00:00:00:99", hosts_mac, from, to, port, token])).unwrap();
+        };
+        for version in [0, 1] {
+            let [pretended, own, to, at] =
+                [client.addresses(), Outside::ADDRESSES, server.addresses(), Outside::HOST].map(|all| all[version]);
+            appc(host, &format!("allow {own} server"));
+            send(pretended, to, 8000, "to its address");
+            send(pretended, at, 7070, "to its published port");
+            // From its own address it may both.
+            send(own, to, 8000, "as it is");
+            send(own, at, 7070, "as it is at the port");
+            let mut seen = server.seen();
+            eventually("the right packets", || {
+                seen.extend(server.seen());
+                (seen.len() >= 2).then_some(())
+            });
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["as it is", "as it is at the port"], "in {version}");
+        }
+    });
+}
+
+#[test]
 fn who_claims_anothers_address_does_not_get_its_packets() {
     in_sandbox(|host| {
         let places = Places::new(host, &["one", "two", "target"]);

@@ -12,7 +12,7 @@ use std::{
 use ipnetwork::IpNetwork;
 
 use super::{
-    HostNetwork, HostNetworkError, NetworkMode, Reservations, bridge,
+    HostNetwork, HostNetworkError, Reservations, bridge,
     firewall::{self, Element},
     host::{FORWARDING, FORWARDING_V6, forwards, has_interface, has_table, interface_index, kernel_error, namespace},
     netlink::{RouteTo, route_to},
@@ -219,19 +219,15 @@ pub(super) fn route_faults(
         if runtime::status(paths, &one.name)? != Status::Running {
             continue;
         }
-        let Some(mut index) = interface_index(&attachment.interface)? else {
+        if interface_index(&attachment.interface)?.is_none() {
             faults.push((Fault::Interface { name: one.name }, None));
             continue;
-        };
-        let mut interface = attachment.interface;
-        if attachment.mode == NetworkMode::Bridge {
-            interface = bridge(paths);
-            let Some(of_bridge) = interface_index(&interface)? else { continue };
-            index = of_bridge;
         }
+        // Where it is a port of the bridge, there may be no bridge.
+        let Some(index) = interface_index(&attachment.arrival)? else { continue };
         for address in reservations.settings().addresses(one.ip).all() {
             if ask_route(address)? != RouteTo::Interface(index) {
-                faults.push((Fault::Route { name: one.name.clone(), address }, Some(interface.clone())));
+                faults.push((Fault::Route { name: one.name.clone(), address }, Some(attachment.arrival.clone())));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 /// The names of fields are those of the packet that opens a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Set {
-    /// source, MAC: containers that run, and the only packets that are theirs.
+    /// interface, source, MAC: containers that run, and the only packets that are theirs.
     Member,
     /// source, destination: one container may connect to another, at every port.
     AllowAll,
@@ -33,7 +33,7 @@ pub(crate) enum Set {
     Egress,
     /// port of the bridge, MAC, address: containers at the bridge, and the only frames that are theirs. In a table of its own.
     Port,
-    /// address, MAC: as [`Self::Member`], for what is asked and said on a container's link. In a table of its own.
+    /// address, MAC: as [`Self::Member`] without the interface, for what is asked and said on a container's link. In a table of its own.
     Speaker,
 }
 
@@ -117,7 +117,7 @@ impl Set {
         let address = family.address_type();
         let port = "inet_proto . inet_service";
         let (kind, of, more) = match self {
-            Set::Member | Set::Speaker => ("set", format!("{address} . ether_addr"), ""),
+            Set::Member => ("set", format!("ifname . {address} . ether_addr"), ""),
             Set::AllowAll => ("set", format!("{address} . {address}"), "counter; "),
             Set::Allow => ("set", format!("{address} . {address} . {port}"), "counter; "),
             Set::OutsideAll => ("set", format!("{address} . {address}"), "flags interval; counter; "),
@@ -128,6 +128,7 @@ impl Set {
             Set::Limited => ("set", address.to_owned(), ""),
             Set::Egress => ("set", format!("{address} . {address}"), "flags interval; counter; "),
             Set::Port => ("set", format!("ifname . ether_addr . {address}"), ""),
+            Set::Speaker => ("set", format!("{address} . ether_addr"), ""),
         };
         format!("{kind} {} {{ type {of}; {more}}}", self.name(family))
     }

@@ -11,7 +11,7 @@
 //! (`icmp_ratelimit`), and who gets none waits in vain.
 //!
 //! ```text
-//! prerouting   raw      source     drop what has not its container's own address and MAC
+//! prerouting   raw      source     drop what has not the address and the MAC of the container at that interface
 //!              dstnat   translate  the host's published ports -> their container's
 //! output       dstnat   translate  likewise, for the host itself
 //! forward               through    who opened the connection?
@@ -66,6 +66,9 @@ impl Ruleset<'_> {
                  \t\tct status dnat ip6 saddr {subnet} oifname \"{bridge}\" snat ip6 to {gateway}\n"
             )
         });
+        let from_outside = format!("iifname != \"{veth_prefix}*\" iifname != \"{bridge}\"");
+        let pretended_v6 =
+            v6.map_or_else(String::new, |(subnet, _)| format!("\t\t{from_outside} ip6 saddr {subnet} drop\n"));
         // Added, then deleted, then made: one transaction, whether the table was there or not.
         let speakers = Set::Speaker.definition(Family::V4);
         format!(
@@ -88,9 +91,9 @@ table inet {table} {{
 		iifname "{bridge}" jump own_source
 	}}
 	chain own_source {{
-		fib saddr . iif oif missing drop
-		ip saddr . ether saddr != @member4 drop
-		ip6 saddr . ether saddr != @member6 drop
+		iifname . ip saddr . ether saddr @member4 accept
+		iifname . ip6 saddr . ether saddr @member6 accept
+		drop
 	}}
 	chain published {{
 		type nat hook prerouting priority dstnat; policy accept;
@@ -127,7 +130,8 @@ table inet {table} {{
 		goto of_outside
 	}}
 	chain to_container {{
-{to_container}		iifname != "{veth_prefix}*" iifname != "{bridge}" ct state new drop
+		{from_outside} ip saddr {subnet} drop
+{pretended_v6}{to_container}		{from_outside} ct state new drop
 		goto refuse
 	}}
 	chain of_container {{

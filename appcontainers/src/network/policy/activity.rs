@@ -40,26 +40,33 @@ pub(in crate::network) struct Attachment {
     pub(in crate::network) interface: String,
     /// What that is.
     pub(in crate::network) mode: NetworkMode,
+    /// Where the host gets its packets: at that end, or at the bridge that this is a port of.
+    pub(in crate::network) arrival: String,
 }
 
 impl Attachment {
+    fn new(paths: &Paths, interface: &str, mode: NetworkMode) -> Self {
+        let arrival = if mode == NetworkMode::Bridge { bridge(paths) } else { interface.to_owned() };
+        Self { interface: interface.to_owned(), mode, arrival }
+    }
+
     fn text(&self) -> String {
         let mode = if self.mode.is_routed() { String::new() } else { format!(" {}", self.mode.as_str()) };
         self.interface.clone() + &mode
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(paths: &Paths, text: &str) -> Self {
         let (interface, mode) = match text.split_once(' ') {
             Some((interface, "bridge")) => (interface, NetworkMode::Bridge),
             _ => (text, NetworkMode::Routed),
         };
-        Self { interface: interface.to_owned(), mode }
+        Self::new(paths, interface, mode)
     }
 }
 
 /// How a container is on the network; none if it is not.
 pub(in crate::network) fn attachment(paths: &Paths, name: &ContainerName) -> Option<Attachment> {
-    fs::read_to_string(mark(paths, name)).ok().map(|text| Attachment::parse(&text))
+    fs::read_to_string(mark(paths, name)).ok().map(|text| Attachment::parse(paths, &text))
 }
 
 /// Whether a container is on the network.
@@ -83,7 +90,7 @@ pub fn activate(
     // Of a command that was killed before it had the lock: the container is another one now.
     remove(&leaving(paths).join(reservation.name.as_str()))?;
     let mark = mark(paths, &reservation.name);
-    let attachment = Attachment { interface: host_interface.to_owned(), mode };
+    let attachment = Attachment::new(paths, host_interface, mode);
     fs::write(&mark, attachment.text()).map_err(|source| StateError::Write { path: mark, source })?;
     let (settings, _) = find(paths, &reservation.name)?;
     let new = elements_of_activity(paths, reservation, &settings, &attachment)?;
@@ -168,12 +175,11 @@ fn remove(path: &Path) -> Result<(), StateError> {
 /// Lets the host's own programs reach what a running container publishes at 127.0.0.1, too: the kernel drops packets from there
 /// that leave the host unless an interface has `route_localnet` (ip-sysctl). Nothing if it publishes nothing, or does not run.
 pub fn admit_loopback(paths: &Paths, name: &ContainerName) -> Result<(), PolicyError> {
-    let Some(Attachment { interface, mode }) = attachment(paths, name) else { return Ok(()) };
+    let Some(Attachment { arrival, .. }) = attachment(paths, name) else { return Ok(()) };
     if NetworkPolicy::load(paths, name)?.publish.is_empty() {
         return Ok(());
     }
-    let host_interface = if mode == NetworkMode::Bridge { bridge(paths) } else { interface };
-    let setting = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{host_interface}/route_localnet"));
+    let setting = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{arrival}/route_localnet"));
     Ok(fs::write(&setting, "1\n").map_err(|source| StateError::Write { path: setting, source })?)
 }
 
@@ -228,7 +234,7 @@ fn elements_of_activity(
     let policy = NetworkPolicy::load(paths, &reservation.name)?;
     let peer = Peer::of(reservation);
     let addresses = settings.addresses(reservation.ip);
-    let of_activity = |grant: &Grant| matches!(grant, Grant::Member(_) | Grant::Port(..) | Grant::Publish(..));
+    let of_activity = |grant: &Grant| matches!(grant, Grant::Member(..) | Grant::Port(..) | Grant::Publish(..));
     let grants = grants(&peer, &policy, Some(attachment)).into_iter().filter(of_activity);
     Ok(grants.flat_map(|grant| grant.elements(&|_| Some(addresses))).collect())
 }
@@ -243,10 +249,11 @@ mod tests {
 
     #[test]
     fn a_mark_says_the_interface_and_the_mode_that_is_not_the_default() {
+        let paths = Paths::default();
         for (mode, text) in [(NetworkMode::Routed, "v1a2b1"), (NetworkMode::Bridge, "v1a2b1 bridge")] {
-            let attachment = Attachment { interface: "v1a2b1".to_owned(), mode };
+            let attachment = Attachment::new(&paths, "v1a2b1", mode);
             assert_eq!(attachment.text(), text);
-            assert_eq!(Attachment::parse(text), attachment);
+            assert_eq!(Attachment::parse(&paths, text), attachment);
         }
     }
 }

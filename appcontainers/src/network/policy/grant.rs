@@ -36,8 +36,8 @@ impl Addresses {
 /// One thing that the rules grant, or hold back. Two rules may grant the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Grant {
-    /// It runs: packets with its address and MAC are its own.
-    Member(Peer),
+    /// It runs: packets that arrive there with its address and MAC are its own.
+    Member(Peer, String),
     /// It is at this port of the bridge.
     Port(Peer, String),
     /// It may connect there.
@@ -70,8 +70,8 @@ pub(super) fn grants(owner: &Peer, policy: &NetworkPolicy, attachment: Option<&A
         let outermost = networks.iter().filter(|inner| !networks.iter().any(|outer| is_within(inner, outer)));
         grants.extend(outermost.map(|network| Grant::Egress(owner.clone(), *network)));
     }
-    if let Some(Attachment { interface, mode }) = attachment {
-        grants.insert(Grant::Member(owner.clone()));
+    if let Some(Attachment { interface, mode, arrival }) = attachment {
+        grants.insert(Grant::Member(owner.clone(), arrival.clone()));
         if *mode == NetworkMode::Bridge {
             grants.insert(Grant::Port(owner.clone(), interface.clone()));
         }
@@ -99,7 +99,7 @@ impl Grant {
     /// The containers that it is about.
     pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
         let (one, other) = match self {
-            Grant::Member(peer)
+            Grant::Member(peer, _)
             | Grant::Port(peer, _)
             | Grant::Limited(peer)
             | Grant::Publish(peer, _)
@@ -112,12 +112,14 @@ impl Grant {
     /// Its elements; none if a container that it is about is there no more.
     pub(super) fn elements(&self, addresses: &impl Fn(&Peer) -> Option<Addresses>) -> Vec<Element> {
         match self {
-            Grant::Member(peer) => {
+            Grant::Member(peer, arrival) => {
                 let own = addresses(peer).into_iter().flat_map(|addresses| bridge_port::all(peer.mac, addresses));
-                let sets =
-                    |address: IpAddr| if address.is_ipv4() { &[Set::Member, Set::Speaker][..] } else { &[Set::Member] };
-                let all = own.flat_map(|address| sets(address).iter().map(move |set| (*set, address)));
-                all.map(|(set, address)| element(set, address, format!("{address} . {}", peer.mac))).collect()
+                let of_one = |address: IpAddr| {
+                    let speaker = format!("{address} . {}", peer.mac);
+                    let member = element(Set::Member, address, format!("{arrival} . {speaker}"));
+                    [Some(member), address.is_ipv4().then(|| element(Set::Speaker, address, speaker))]
+                };
+                own.flat_map(of_one).flatten().collect()
             }
             Grant::Port(peer, interface) => {
                 let own = addresses(peer).into_iter().flat_map(|addresses| bridge_port::all(peer.mac, addresses));
@@ -199,8 +201,8 @@ mod tests {
         Peer { name: name.parse().unwrap(), mac: crate::network::MacAddress::new([2, 0, 0, 0, 0, last]) }
     }
 
-    fn attachment(mode: NetworkMode) -> Attachment {
-        Attachment { interface: "v1a2b1".to_owned(), mode }
+    fn attachment(mode: NetworkMode, arrival: &str) -> Attachment {
+        Attachment { interface: "v1a2b1".to_owned(), mode, arrival: arrival.to_owned() }
     }
 
     fn addresses(peer: &Peer) -> Option<Addresses> {
@@ -241,9 +243,9 @@ mod tests {
         let at = Some("192.0.2.1".parse().unwrap());
         policy.publish.insert(Publication::new(at, ports("53/udp"), ports("53")).unwrap());
         assert!(grants(&peer("web", 2), &policy, None).is_empty());
-        let found = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Routed))));
+        let found = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Routed, "v1a2b1"))));
         for expected in [
-            "member4 10.0.0.2 . 02:00:00:00:00:02",
+            "member4 v1a2b1 . 10.0.0.2 . 02:00:00:00:00:02",
             "publish4 tcp . 8081 : 10.0.0.2 . 81",
             "publish6 tcp . 8080 : fd00::2 . 80",
             "target4 10.0.0.2 . tcp . 80",
@@ -257,12 +259,12 @@ mod tests {
     #[test]
     fn what_is_at_the_bridge_speaks_from_its_port_with_its_addresses_alone() {
         let policy = NetworkPolicy::default();
-        let texts = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Bridge))));
+        let texts = texts(&grants(&peer("web", 2), &policy, Some(&attachment(NetworkMode::Bridge, "appc0"))));
         let expected = [
-            "member4 10.0.0.2 . 02:00:00:00:00:02",
+            "member4 appc0 . 10.0.0.2 . 02:00:00:00:00:02",
             "speaker4 10.0.0.2 . 02:00:00:00:00:02",
-            "member6 fd00::2 . 02:00:00:00:00:02",
-            "member6 fe80::ff:fe00:2 . 02:00:00:00:00:02",
+            "member6 appc0 . fd00::2 . 02:00:00:00:00:02",
+            "member6 appc0 . fe80::ff:fe00:2 . 02:00:00:00:00:02",
             "port4 v1a2b1 . 02:00:00:00:00:02 . 10.0.0.2",
             "port6 v1a2b1 . 02:00:00:00:00:02 . fd00::2",
             "port6 v1a2b1 . 02:00:00:00:00:02 . fe80::ff:fe00:2",
