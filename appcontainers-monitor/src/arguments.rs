@@ -1,10 +1,10 @@
-//! The command line, by hand: four forms that only the library and LXC write.
+//! The command line, by hand: forms that only the library and LXC write.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use appcontainers::{ContainerName, Paths, runtime::StartMode};
 
-const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | revive NAME | secrets NAME | reap --root DIR --run DIR NAME ID \
+const USAGE: &str = "usage: appc-monitor run [--files | --renewal] [--startup] NAME | adopt NAME | revive NAME | secrets NAME | discard DIRECTORY | reap --root DIR --run DIR NAME ID \
                      | --version (appc starts this program; you need not)";
 
 /// What a monitor is started for.
@@ -18,6 +18,8 @@ pub enum Arguments {
     Secrets(ContainerName),
     /// To clear up after a container that is gone.
     Reap(ReapArguments),
+    /// To remove a writable layer that no container has any more.
+    Discard(PathBuf),
     /// To start a container again after its back-off, instead of a process that was killed.
     Revive(ContainerName),
 }
@@ -53,6 +55,10 @@ impl Arguments {
             Some("adopt") => Self::parse_name(words).map(Self::Adopt),
             Some("revive") => Self::parse_name(words).map(Self::Revive),
             Some("secrets") => Self::parse_name(words).map(Self::Secrets),
+            Some("discard") => match (words.next(), words.next()) {
+                (Some(directory), None) => Ok(Self::Discard(directory.into())),
+                _ => Err(USAGE),
+            },
             Some("reap") => Self::parse_reap(words),
             _ => Err(USAGE),
         }
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_forms_and_nothing_else() {
+    fn the_forms_and_nothing_else() {
         let name: ContainerName = "web".parse().unwrap();
         assert_eq!(
             parse(&["run", "--startup", "web"]),
@@ -111,6 +117,7 @@ mod tests {
         assert_eq!(parse(&["adopt", "web"]), Ok(Arguments::Adopt(name.clone())));
         assert_eq!(parse(&["revive", "web"]), Ok(Arguments::Revive(name.clone())));
         assert_eq!(parse(&["secrets", "web"]), Ok(Arguments::Secrets(name.clone())));
+        assert_eq!(parse(&["discard", "/a"]), Ok(Arguments::Discard("/a".into())));
         assert_eq!(
             parse(&["reap", "--root", "/a", "--run", "/b", "web", "1f"]),
             Ok(Arguments::Reap(ReapArguments { paths: Paths::new("/a", "/b"), name, start_id: "1f".to_owned() }))

@@ -29,6 +29,7 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         Arguments::Adopt(name) => run::run(name, || adopt::adopt(name)),
         Arguments::Secrets(name) => secrets::deliver(name),
         Arguments::Reap(reap) => reap::reap(reap),
+        Arguments::Discard(directory) => reap::discard(directory),
         Arguments::Revive(name) => reap::revive(name),
     }
 }

@@ -4,6 +4,7 @@
 //! appc-monitor run [--files] [--startup] NAME      started by the library; standard input is the first client's socket
 //! appc-monitor adopt NAME                          likewise, for a container that runs and whose monitor has died
 //! appc-monitor secrets NAME                        gives a container that runs its secrets, and ends
+//! appc-monitor discard DIRECTORY                   removes a writable layer that no container has any more
 //! appc-monitor reap --root DIR --run DIR NAME ID   run by LXC's monitor when a container is gone
 //! appc-monitor revive NAME                         for a restart that is due and for which nobody waits any more
 //! ```

@@ -1,7 +1,10 @@
 //! What LXC's monitor runs when a container is gone, whether our monitor lives or not: it clears up, and starts the container again
 //! where that is wanted.
 
-use std::fs::File;
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
 use anyhow::Context as _;
 use appcontainers::{ContainerName, Paths, life, runtime};
@@ -37,4 +40,11 @@ pub(crate) fn revive(name: &ContainerName) -> anyhow::Result<()> {
         tracing::warn!("{:#}", anyhow::Error::new(error));
     }
     life::wait_and_restart(&paths, name).with_context(|| format!("cannot start container {name} again"))
+}
+
+/// Removes a directory, in a process of its own.
+pub(crate) fn discard(directory: &Path) -> anyhow::Result<()> {
+    appcontainers_sys::process::close_inherited().context("cannot close what the caller left open")?;
+    appcontainers_sys::process::daemonize().context("cannot leave the caller's session")?;
+    fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
 }

@@ -32,19 +32,19 @@ pub fn allowed(time: Duration) -> Duration {
     time * *SLOWNESS
 }
 
-/// How often that is tried here what is tried `times` times on an ordinary host, each at another moment; on a slow one a sixth.
+/// How often that is tried here what is tried `times` times on an ordinary host, each at another moment; on a slow one a tenth.
 pub fn tries(times: u32) -> u32 {
     amount(times)
 }
 
-/// How much goes through here of what goes through on an ordinary host; on a slow one a sixth.
+/// How much goes through here of what goes through on an ordinary host; on a slow one a tenth.
 pub fn amount(much: u32) -> u32 {
-    if *SLOWNESS == 1 { much } else { much.div_ceil(6) }
+    if *SLOWNESS == 1 { much } else { much.div_ceil(10) }
 }
 
-/// Every step of an ordinary host's; on a slow one every sixth, beginning with one that chance chooses.
-pub(crate) fn sampled<T>(steps: Vec<T>) -> Vec<T> {
-    const STRIDE: usize = 6;
+/// Every step of an ordinary host's; on a slow one every twelfth, beginning with one that chance chooses.
+pub fn sampled<T>(steps: Vec<T>) -> Vec<T> {
+    const STRIDE: usize = 12;
     if *SLOWNESS == 1 || steps.is_empty() {
         return steps;
     }

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use appcontainers_tests::{Archive, Host, LIMIT, clear_up, eventually, in_sandbox, in_sandbox_for, kill_at_each_step};
+use appcontainers_tests::{
+    Archive, Host, LIMIT, clear_up, eventually, in_sandbox, in_sandbox_for, kill_at_each_step, sampled,
+};
 use rustix::process::{Signal, kill_process};
 
 fn layers(host: &Host) -> BTreeSet<String> {
@@ -511,33 +513,33 @@ fn a_monitor_killed_while_it_starts_a_container_leaves_nothing() {
 
 /// Starts `web` again and again while of its processes (monitor, liblxc's helper, LXC's monitor, init) whichever makes a
 /// system call for the first, second, third … time is killed at that: the monitor is started under strace, with all that
-/// it starts. Of many times every fourth is tried.
+/// it starts. Of many times every fourth is tried, and on a slow host those that `sampled` chooses.
 fn kill_the_starts_processes_at(host: &Host, calls: &[(&str, usize)]) {
     host.provision("web");
     let directory = host.file("libexec");
     fs::create_dir(&directory).unwrap();
     let (strace, monitor) = (host.sh("command -v strace").succeeds(), host.programs().join("appc-monitor"));
-    for (name, most) in calls {
-        for count in (1..=*most).step_by(if *most > 20 { 4 } else { 1 }) {
-            eprintln!("killed at {name} {count}");
-            let script = format!(
-                "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace=?{name} -e inject=?{name}:signal=KILL:when={count} {} \"$@\"\n",
-                monitor.display()
-            );
-            let wrapper = directory.join("appc-monitor");
-            fs::write(&wrapper, script).unwrap();
-            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-            let mut start = host.command("appc");
-            start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
-            let done = host.start_command(start, LIMIT).wait();
-            if done.code != 0 {
-                done.refuses(1, &["web"]);
-            }
-            host.appc(["stop", "web", "--timeout", "0"]).succeeds();
-            assert_eq!(host.status("web"), "stopped");
-            clear_up(host);
-            assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
+    let counts = |&(_, most): &(&str, usize)| (1..=most).step_by(if most > 20 { 4 } else { 1 });
+    let each = calls.iter().flat_map(|call| counts(call).map(|count| (call.0, count))).collect();
+    for (name, count) in sampled(each) {
+        eprintln!("killed at {name} {count}");
+        let script = format!(
+            "#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace=?{name} -e inject=?{name}:signal=KILL:when={count} {} \"$@\"\n",
+            monitor.display()
+        );
+        let wrapper = directory.join("appc-monitor");
+        fs::write(&wrapper, script).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut start = host.command("appc");
+        start.args(["start", "web"]).env("APPC_LIBEXEC", &directory);
+        let done = host.start_command(start, LIMIT).wait();
+        if done.code != 0 {
+            done.refuses(1, &["web"]);
         }
+        host.appc(["stop", "web", "--timeout", "0"]).succeeds();
+        assert_eq!(host.status("web"), "stopped");
+        clear_up(host);
+        assert_eq!(host.sh_in("web", "echo fine; ip addr show eth0 | grep -c 'inet '").succeeds(), "fine\n1");
     }
 }
 

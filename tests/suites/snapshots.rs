@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use appcontainers_tests::{Host, eventually, in_sandbox, in_sandbox_for};
+use appcontainers_tests::{Host, LIMIT, eventually, in_sandbox, in_sandbox_for};
 use serde_json::{Value, json};
 
 /// A test of dozens of starts.
@@ -254,6 +254,39 @@ fn a_full_disk_leaves_nothing_half() {
         assert_eq!(host.containers(), ["web"]);
         host.appc(["restore", "web", "a"]).succeeds();
         assert_eq!(host.in_container("web", ["cat", "/root/file"]).succeeds(), "mine");
+    });
+}
+
+#[test]
+fn nobody_waits_until_replaced_files_are_gone() {
+    in_sandbox(|host| {
+        host.provision("web");
+        host.sh_in("web", "mkdir old; for i in $(seq 1 100); do echo $i > old/$i; done").succeeds();
+        host.appc(["snapshot", "web", "a"]).succeeds();
+        let overlays = host.paths().raw_overlays();
+        let overlays = || fs::read_dir(&overlays).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        host.appc(["restore", "web", "a"]).succeeds();
+        eventually("the old files go", || (overlays().len() == 1).then_some(()));
+
+        // By this program, the one that removes them does not get to it (0), or can't be started (1).
+        let directory = host.file("libexec");
+        fs::create_dir(&directory).unwrap();
+        for code in [0, 1] {
+            let monitor = host.programs().join("appc-monitor");
+            let script = format!("#!/bin/sh\n[ $1 != discard ] || exit {code}\nexec {} \"$@\"\n", monitor.display());
+            fs::write(directory.join("appc-monitor"), script).unwrap();
+            fs::set_permissions(directory.join("appc-monitor"), fs::Permissions::from_mode(0o755)).unwrap();
+            let mut restore = host.command("appc");
+            restore.args(["restore", "web", "a"]).env("APPC_LIBEXEC", &directory);
+            host.start_command(restore, LIMIT).wait().succeeds();
+            let left = 1 - code;
+            assert_eq!(overlays().len(), 1 + left, "{:?}", overlays());
+            let found = host.json(["gc"]);
+            assert_eq!(found.as_array().unwrap().len(), left, "{found}");
+            assert!(found.as_array().unwrap().iter().all(|one| one["kind"] == "removed layer"), "{found}");
+            assert_eq!(overlays().len(), 1);
+        }
+        assert_eq!(host.sh_in("web", "ls old | wc -l").succeeds(), "100");
     });
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod apparmor;
 pub(crate) mod boot;
 pub(crate) mod cgroup;
+mod discarded;
 mod error;
 mod finish;
 mod id_map_trial;
@@ -21,6 +22,7 @@ mod start_files;
 mod start_record;
 
 pub use cgroup::prewarm;
+pub(crate) use discarded::discarded;
 pub use error::RuntimeError;
 pub(crate) use error::host_error;
 pub(crate) use finish::{LXC_MONITOR_END, is_gone, remove, remove_tree};

@@ -19,9 +19,7 @@ use appcontainers_sys::{
 
 use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid, chmodat, chownat, mkdirat, renameat_with, syncfs};
 
-use super::{
-    RuntimeError, error::host_error, finish::remove_tree, layer_mount::mount_layer, overlay_disk::ensure_disk,
-};
+use super::{RuntimeError, discarded::discard, error::host_error, layer_mount::mount_layer, overlay_disk::ensure_disk};
 use crate::{
     ContainerName, Paths,
     network::IdRange,
@@ -98,7 +96,7 @@ pub(crate) fn next_layer(paths: &Paths, record: &ContainerRecord) -> PathBuf {
     overlay_dir(paths, &record.name, record.overlay).join(Upper::Next.as_str())
 }
 
-/// Puts the next writable layer in the place of the present one, in one step, and removes that.
+/// Puts the next writable layer in the place of the present one, in one step, and lets go of that.
 pub(crate) fn complete_renewal(paths: &Paths, record: &ContainerRecord) -> Result<(), RuntimeError> {
     sync_renewal(paths, record)?;
     exchange_layers(paths, record)?;
@@ -142,16 +140,17 @@ fn exchange_layers(paths: &Paths, record: &ContainerRecord) -> Result<(), Runtim
     Ok(())
 }
 
-/// Removes what a renewal left that did not come to its end: the next layer, or the last one.
+/// The kinds of overlays that a container may have.
+const OVERLAY_KINDS: [OverlayKind; 2] = [OverlayKind::Raw, OverlayKind::Tmp];
+
+/// Lets go of what a renewal left, whether it came to its end or not: the next layer, or the last one.
 pub(crate) fn abandon_renewal(paths: &Paths, name: &ContainerName) -> Result<(), RuntimeError> {
-    renewals(paths, name).try_for_each(|path| remove_tree(&path))
+    OVERLAY_KINDS.into_iter().try_for_each(|kind| discard(paths, name, kind, Upper::Next.as_str()))
 }
 
 /// Where a renewal may have left something.
 pub(crate) fn renewals(paths: &Paths, name: &ContainerName) -> impl Iterator<Item = PathBuf> {
-    [OverlayKind::Raw, OverlayKind::Tmp]
-        .map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str()))
-        .into_iter()
+    OVERLAY_KINDS.into_iter().map(|kind| overlay_dir(paths, name, kind).join(Upper::Next.as_str()))
 }
 
 /// Makes a directory of a layer in an open directory.

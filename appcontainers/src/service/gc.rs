@@ -103,6 +103,13 @@ impl Service {
                 }
             }
         }
+        for layer in runtime::discarded(&self.paths) {
+            let name = layer.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            garbage.push(Garbage { kind: "removed layer", name, bytes: disk::usage(&layer) });
+            if !dry_run {
+                runtime::remove_tree(&layer)?;
+            }
+        }
         for name in names {
             let Some(lock) = ContainerLock::try_acquire(&self.paths, &name)? else { continue };
             match ContainerRecord::load(&self.paths, &name)? {

@@ -273,9 +273,12 @@ fn unmount_layers(paths: &Paths) -> Result<Vec<Change>, SetupError> {
     Ok(changes)
 }
 
-/// Deletes what is left of removed containers. Monitors and readers may take a moment to let go of it; those that take
+/// Deletes what is left of removed containers, and of layers. Monitors and readers may take a moment to let go of it; those that take
 /// longer delete it themselves.
 fn delete_gone(paths: &Paths) -> Result<(), SetupError> {
+    for path in runtime::discarded(paths) {
+        remove(path)?;
+    }
     let entries = fs::read_dir(paths.containers()).into_iter().flatten().flatten();
     let gone = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(gone::PREFIX.as_bytes()));
     let until = Instant::now() + READERS_END;
