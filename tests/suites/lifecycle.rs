@@ -92,6 +92,19 @@ fn entries(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn restarts_at_once_all_end_with_a_container_that_runs() {
+    in_sandbox(|host| {
+        host.start("web");
+        let words = [&["restart", "web", "--timeout", "0"][..], &["reboot", "web", "--fresh", "--timeout", "0"]];
+        let all: Vec<_> = (0..6).map(|one| host.spawn("appc", words[one % 2].iter().copied())).collect();
+        for one in all {
+            one.wait().succeeds();
+        }
+        assert_eq!(host.status("web"), "running");
+    });
+}
+
+#[test]
 fn an_ephemeral_container_outlives_a_restart_and_no_stop() {
     in_sandbox(|host| {
         image(host);

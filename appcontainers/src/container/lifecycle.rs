@@ -116,7 +116,15 @@ impl Container {
     /// Stops the container and starts it again; its overlay stays, also an ephemeral container's.
     pub fn restart(&self, timeout: Duration) -> Result<(), Error> {
         self.stop_to_start(timeout)?;
-        self.start()
+        self.start_unless_running()
+    }
+
+    /// Starts the container; another command may have been faster.
+    pub(super) fn start_unless_running(&self) -> Result<(), Error> {
+        match self.start() {
+            Err(Error::Runtime(RuntimeError::Running { .. })) => Ok(()),
+            started => started,
+        }
     }
 
     /// Stops the container so that it can be started again, also an ephemeral one.

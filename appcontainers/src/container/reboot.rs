@@ -39,7 +39,7 @@ impl Container {
         let renewed = self.renew(&lock);
         drop(lock);
         if renewed.is_ok() {
-            return self.start();
+            return self.start_unless_running();
         }
         if let Err(undo) = self.back_after_failure(was_running) {
             tracing::warn!(name = %self.name, %undo, "cannot start the container again with its old files");
@@ -75,7 +75,7 @@ impl Container {
 
     pub(super) fn back_after_failure(&self, was_running: bool) -> Result<(), Error> {
         if was_running {
-            return self.start();
+            return self.start_unless_running();
         }
         if self.record()?.overlay == OverlayKind::Tmp {
             self.update(|record| {

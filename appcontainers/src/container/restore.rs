@@ -70,9 +70,9 @@ impl Container {
         drop(lock);
         match (restored, was_running) {
             (restored, false) => restored,
-            (Ok(()), true) => self.start(),
+            (Ok(()), true) => self.start_unless_running(),
             (Err(error), true) => {
-                if let Err(undo) = self.start() {
+                if let Err(undo) = self.start_unless_running() {
                     tracing::warn!(name = %self.name, %undo, "cannot start the container again with its old files");
                 }
                 Err(error)
