@@ -60,7 +60,12 @@ impl Container {
     pub(super) fn keep(&self) -> Result<Kept, Error> {
         let record = self.record()?;
         loop {
-            return match ask_to_keep(&mut monitor::connect(&self.paths, &self.name)?, &record) {
+            let mut connection = match monitor::connect(&self.paths, &self.name) {
+                // Another command has stopped it just now.
+                Err(_) if self.status()? != Status::Running => return Ok(Kept::IsEnding),
+                connection => connection?,
+            };
+            return match ask_to_keep(&mut connection, &record) {
                 // Its monitor has died under way.
                 Err(ConnectionError::Ended) if self.status()? == Status::Running => continue,
                 Err(ConnectionError::Ended | ConnectionError::Stopping) => Ok(Kept::IsEnding),
