@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_mark_says_the_interface_and_the_mode_that_is_not_the_default() {
-        let paths = Paths::default();
+        let paths = Paths::new("/a", "/b");
         for (mode, text) in [(NetworkMode::Routed, "v1a2b1"), (NetworkMode::Bridge, "v1a2b1 bridge")] {
             let attachment = Attachment::new(&paths, "v1a2b1", mode);
             assert_eq!(attachment.text(), text);
