@@ -13,7 +13,7 @@ use std::{
 use rand::Rng as _;
 use rustix::fs::{FlockOperation, flock};
 
-/// What the names of removed containers' directories begin with; no container's name does.
+/// What the names of removed containers' directories begin with, and those of layers that are set aside; no container's name does.
 pub(crate) const PREFIX: &str = ".gone-";
 
 /// Removes a container's directory: out of sight at once, deleted when its log has no reader.
