@@ -53,6 +53,7 @@ pub(crate) struct Connection {
 struct Sockets {
     dealer: Socket,
     events: Socket,
+    generation: u64,
 }
 
 impl Sockets {
@@ -71,7 +72,16 @@ impl Sockets {
         events.set_linger(0)?;
         events.connect(&events_endpoint)?;
         dealer.connect(endpoint)?;
-        Ok(Self { dealer, events })
+        Ok(Self { dealer, events, generation })
+    }
+}
+
+impl Drop for Sockets {
+    /// No more events before nobody takes them: libzmq's thread waits for whoever takes one, for ever, and it is the only one.
+    fn drop(&mut self) {
+        if let Err(error) = self.dealer.monitor(&format!("inproc://nothing-{}", self.generation), 0) {
+            report::error(format_args!("cannot end the events of a connection: {error}"));
+        }
     }
 }
 
@@ -183,4 +193,30 @@ fn read(parts: &[Vec<u8>]) -> Result<(ToAgent, Vec<u8>), WireError> {
         parts => frame::split(parts.first().map_or(&[], Vec::as_slice))?,
     };
     Ok((decode(header)?, payload.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    /// Connections that are given up at each moment of their beginning, as when the word of a new monitor comes while libzmq
+    /// connects by itself.
+    #[test]
+    fn a_connection_that_is_given_up_while_it_begins_mutes_no_later_one() {
+        let place = tempfile::tempdir().unwrap();
+        let endpoint = format!("ipc://{}/{SOCKET_NAME}", place.path().display());
+        let monitor = Context::new().socket(zmq::ROUTER).unwrap();
+        monitor.bind(&endpoint).unwrap();
+        let context = Context::new();
+        const GIVEN_UP: u64 = 1000;
+        for generation in 0..GIVEN_UP {
+            let sockets = Sockets::open(&context, &endpoint, generation).unwrap();
+            sockets.dealer.set_linger(0).unwrap();
+            thread::sleep(Duration::from_micros(generation % 500));
+        }
+        let last = Sockets::open(&context, &endpoint, GIVEN_UP).unwrap();
+        assert_eq!(last.events.poll(zmq::POLLIN, 10_000), Ok(1), "libzmq says nothing any more");
+    }
 }
