@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
 };
 
+use rustix::io::Errno;
+
 use super::GatewayError;
+use crate::network::{Protocol, held_ports};
 
 /// A port of 1 to 65535, as this program writes it.
 pub(super) fn parse(text: &str) -> Option<u16> {
@@ -17,16 +20,12 @@ pub(super) fn parse(text: &str) -> Option<u16> {
 /// An error if another program listens on one of these. Caddy does not notice one that shares its ports, as Caddy's own service
 /// does: each would get a part of the connections.
 pub(super) fn check_free(ports: &BTreeSet<u16>) -> Result<(), GatewayError> {
-    for port in ports {
-        let addresses =
-            [SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))];
-        for address in addresses {
-            match TcpListener::bind(address) {
-                Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                    return Err(GatewayError::PortTaken { port: *port, source });
-                }
-                // What else is wrong Caddy will say, or not: a host without IPv6 has no such address.
-                Ok(_) | Err(_) => {}
+    for port in ports.iter().filter_map(|port| NonZeroU16::new(*port)) {
+        for address in [IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED.into()] {
+            // Without listening: a client that comes just now is to be refused, not taken and then left. What else is wrong Caddy
+            // will say, or not: a host without IPv6 has no such address.
+            if let Err(source @ Errno::ADDRINUSE) = held_ports::bind_to(address, port, Protocol::Tcp) {
+                return Err(GatewayError::PortTaken { port: port.get(), source: source.into() });
             }
         }
     }
@@ -35,6 +34,8 @@ pub(super) fn check_free(ports: &BTreeSet<u16>) -> Result<(), GatewayError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

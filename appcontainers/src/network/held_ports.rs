@@ -95,7 +95,7 @@ fn hold_one(publication: &Publication, port: NonZeroU16) -> Result<OwnedFd, NotH
 }
 
 /// A socket at the port, which neither listens nor is read.
-fn bind_to(address: IpAddr, port: NonZeroU16, protocol: Protocol) -> Result<OwnedFd, Errno> {
+pub(crate) fn bind_to(address: IpAddr, port: NonZeroU16, protocol: Protocol) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,
