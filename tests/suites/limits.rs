@@ -259,7 +259,15 @@ fn what_it_sends_and_receives_takes_its_time() {
 #[test]
 fn open_files_are_limited_for_what_runs_and_what_comes() {
     in_sandbox(|host| {
+        let actual = |host: &Host| host.inspect("web")["limits"]["actual"]["nofile"].clone();
         host.start("web");
+        // Where none of its commands runs it is what the next one gets.
+        let by_default = actual(host);
+        assert!(by_default.as_u64() > Some(64), "{by_default}");
+        set(host, "web", &["nofile=64"]);
+        assert_eq!(actual(host), 64);
+        set(host, "web", &["nofile="]);
+        assert_eq!(actual(host), by_default);
         let process = host.spawn_in("web", "echo $$; exec sleep 1000");
         let pid = eventually("its pid", || {
             Some(host.appc(["-c", "web", "logs", "--process", &process]).succeeds()).filter(|said| !said.is_empty())

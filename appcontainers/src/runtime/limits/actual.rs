@@ -10,7 +10,8 @@ use crate::{
 /// Without a limit version 1 has the greatest number of whole pages, which are 64 KiB at most.
 const LEAST_UNLIMITED: u64 = i64::MAX as u64 - 0xffff;
 
-/// The limits in force. What can't be read is left out. `asked` are those for which programs have to be started to know.
+/// The limits in force. What can't be read is left out. `asked` says for which ones programs have to be started to know, and what
+/// the next process will get.
 pub(crate) fn read(paths: &Paths, start: &StartRecord, asked: &Limits) -> Limits {
     let group = Group::of(&payload_cgroup(start));
     let interface = start.host_interface.as_deref();
@@ -30,7 +31,7 @@ pub(crate) fn read(paths: &Paths, start: &StartRecord, asked: &Limits) -> Limits
             egress: rate(asked.net.egress.is_some(), network::egress),
             ingress: rate(asked.net.ingress.is_some(), network::ingress),
         },
-        nofile: open_files::get(start),
+        nofile: open_files::get(start, asked.nofile),
     }
 }
 

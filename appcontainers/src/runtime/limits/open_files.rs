@@ -81,11 +81,15 @@ fn of_process(pid: Pid) -> Option<u64> {
     parse(&fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).ok()?)
 }
 
-/// The limit that the container's processes have, the agent left out: the highest; none if there is no other process.
-pub(super) fn get(start: &StartRecord) -> Option<u64> {
+/// The limit that the container's processes have, the agent left out: the highest. Where there is no other process, what the
+/// agent gives the next one.
+pub(super) fn get(start: &StartRecord, asked: Option<u64>) -> Option<u64> {
     let agent = agent(start);
     let others = cgroup::processes(&payload_cgroup(start)).into_iter().filter(|pid| Some(*pid) != agent);
-    others.filter_map(of_process).max()
+    others.filter_map(of_process).max().or_else(|| {
+        let most = of_process(agent?)?;
+        Some(asked.map_or(most, |asked| asked.min(most)))
+    })
 }
 
 /// The hard limit out of `/proc/PID/limits`.
