@@ -54,7 +54,7 @@ pub(crate) fn create(paths: &Paths, new: &NewContainer<'_>, phase: Phase) -> Res
     // Before there is a name: what nobody named is in nobody's way.
     let name = new.name.cloned().unwrap_or_else(|| random_name(&new.manifest.name));
     let records = || Service::open(paths.clone()).records();
-    super::life::check(paths, &name, new.overlay, &new.settings.life, records)?;
+    super::life::check(&name, new.overlay, &new.settings.life, records)?;
     let options = ReserveOptions { privileged: new.privileged, durability: new.overlay.durability() };
     let (lock, reservation, settings) = reserve(paths, new.name, &new.manifest.name, options)?;
     // Where one of this name was lost in a power cut: what was published of that is not this one's.

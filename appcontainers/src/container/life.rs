@@ -101,13 +101,11 @@ impl LifeDetails {
 
 /// Whether this can be asked of a container's life: of one whose files go with its end, not all can.
 pub(super) fn check(
-    paths: &Paths,
     name: &ContainerName,
     overlay: OverlayKind,
     life: &Life,
     others: impl FnOnce() -> Result<Vec<ContainerRecord>, Error>,
 ) -> Result<(), Error> {
-    let _ = paths;
     life.check().map_err(|source| Error::Life { name: name.clone(), source })?;
     if overlay == OverlayKind::Tmp && !life.restart.is_no() {
         return Err(Error::EphemeralRestart { name: name.clone() });
@@ -135,9 +133,7 @@ impl Container {
             let mut record = self.record()?;
             change(&mut record.settings.life);
             let life = &record.settings.life;
-            check(&self.paths, &self.name, record.overlay, life, || {
-                crate::Service::open(self.paths.clone()).records()
-            })?;
+            check(&self.name, record.overlay, life, || crate::Service::open(self.paths.clone()).records())?;
             startup_length(&self.name, &record)?;
             record.store(&self.paths)?;
             if !record.settings.life.remembers_ends() {
