@@ -51,4 +51,4 @@ pub use prober::{Flow, Probe, Prober, Said};
 pub use reach::Reach;
 pub use running::Running;
 pub use sandbox::{in_sandbox, in_sandbox_for};
-pub use wait::{LIMIT, allowed, amount, eventually, sampled, tries};
+pub use wait::{LIMIT, allowed, amount, any_of, eventually, sampled, tries};

@@ -37,7 +37,7 @@ pub fn tries(times: u32) -> u32 {
     if *SLOWNESS == 1 { times } else { times.div_ceil(6) }
 }
 
-/// How much goes through here of what goes through on an ordinary host; on a slow one a tenth.
+/// How much goes through here of what goes through on an ordinary host, or how many seconds it goes on; on a slow one a tenth.
 pub fn amount(much: u32) -> u32 {
     if *SLOWNESS == 1 { much } else { much.div_ceil(10) }
 }
@@ -93,4 +93,10 @@ pub(crate) fn settle(look: impl Fn() -> Vec<String>) -> Vec<String> {
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// A line of shell that tries these lines at once, for each may take its time to fail: it succeeds if any of them does.
+pub fn any_of(lines: &[String]) -> String {
+    let begun: String = lines.iter().map(|line| format!("{line} & all=\"$all $!\"; ")).collect();
+    format!("all=; {begun}for one in $all; do ! wait $one || exit 0; done; exit 1")
 }

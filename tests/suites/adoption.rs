@@ -13,7 +13,7 @@ use std::{
 };
 
 use appcontainers_tests::{
-    Host, LIMIT, allowed, assert_same_bytes, eventually, in_sandbox, in_sandbox_for, numbers, random, tries,
+    Host, LIMIT, allowed, amount, assert_same_bytes, eventually, in_sandbox, in_sandbox_for, numbers, random, tries,
 };
 use rand::{Rng as _, rngs::StdRng};
 use rustix::process::{Signal, kill_process};
@@ -130,14 +130,14 @@ fn a_monitor_that_stands_still_delays_output_and_loses_none() {
             host.appc(["-c", "web", "wait", &process]).succeeds();
             assert_same_bytes(&format!("round {round}"), &count_of(host, &process), &expected);
         }
-        // And for a minute.
+        // And for a minute; on a slow host for less.
         let process = host.spawn_in("web", "seq 1 400000");
         let pid = eventually("there is a monitor", || host.monitor("web"));
         kill_process(pid, Signal::STOP).unwrap();
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_secs(amount(60).into()));
         kill_process(pid, Signal::CONT).unwrap();
         host.appc(["-c", "web", "wait", &process]).succeeds();
-        assert_same_bytes("a minute", &count_of(host, &process), &expected);
+        assert_same_bytes("for long", &count_of(host, &process), &expected);
     });
 }
 

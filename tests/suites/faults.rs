@@ -559,7 +559,7 @@ fn gc_takes_nothing_from_commands_that_run_meanwhile() {
             command.args(["-c", "until [ -e enough ]; do appc gc > said 2>&1 || { cat said >&2; exit 1; }; done"]);
             collectors.push(host.start_command(command, LIMIT * 2));
         }
-        for round in 0..3 {
+        for round in 0..tries(3) {
             let (name, file) = (format!("new{round}"), format!("saved{round}.aimg"));
             host.provision(&name);
             host.appc(["-c", &name, "load-archive", "app.tar"]).succeeds();

@@ -375,16 +375,18 @@ fn a_grandchild_that_holds_the_pipe_does_not_hold_the_command() {
 fn a_reader_that_stalls_stops_its_command_and_loses_nothing() {
     in_sandbox(|host| {
         host.start("web");
+        // 23 MB, which are more than the 16 MiB that may be ahead of the reader.
         let mut stalled =
-            host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "seq 1 6000000; echo end > /root/end"]);
+            host.spawn("appc", ["-c", "web", "run", "--", "sh", "-c", "seq 1 3000000; echo end > /root/end"]);
         let mut first = [0; 2];
         stalled.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
         assert_eq!(&first, b"1\n");
         // Others are not held up by it.
         assert_eq!(host.in_container("web", ["echo", "here"]).succeeds(), "here");
+        assert_ne!(host.in_container("web", ["test", "-e", "/root/end"]).code, 0, "it did not wait");
         let done = stalled.wait();
         assert_eq!(done.code, 0);
-        assert_same_bytes("standard output", &done.stdout, &numbers(6_000_000)[2..]);
+        assert_same_bytes("standard output", &done.stdout, &numbers(3_000_000)[2..]);
         assert_eq!(host.in_container("web", ["cat", "/root/end"]).succeeds(), "end");
     });
 }

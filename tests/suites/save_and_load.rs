@@ -558,7 +558,6 @@ fn an_image_of_an_image_of_an_image_goes_on_for_ever() {
             host.sh_in(&before, &format!("echo {n} >> /root/all; echo {n} > /root/file{n}; rm -f /root/file{}", n - 3))
                 .succeeds();
             host.appc(["-c", &before, "save-image", &file]).succeeds();
-            host.appc(["rm", &before]).succeeds();
             host.appc(["load-image", &file, "--name", &format!("c{n}")]).succeeds();
             fs::remove_file(host.file(&file)).unwrap();
         }
