@@ -8,11 +8,13 @@ use std::{
 
 use appcontainers::Paths;
 
+use crate::cgroups;
+
 /// Everything left of the installation at `paths` that can be seen from here, each with its kind.
 pub(crate) fn find(paths: &Paths) -> Vec<String> {
     let mut left = mounts(paths);
     left.extend(interfaces());
-    left.extend(tables(paths));
+    left.extend(tables());
     left.extend(processes());
     left.extend(outside(paths));
     left
@@ -21,8 +23,8 @@ pub(crate) fn find(paths: &Paths) -> Vec<String> {
 /// What is left after the test's namespaces are gone; removes it.
 pub(crate) fn clean_up(paths: &Paths) -> Vec<String> {
     let left = crate::wait::settle(|| outside(paths));
-    for directory in cgroups(paths) {
-        remove_cgroup(&directory);
+    for directory in cgroups::find(paths) {
+        cgroups::remove(&directory);
     }
     for (device, _) in loop_devices(paths) {
         let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).status();
@@ -33,7 +35,7 @@ pub(crate) fn clean_up(paths: &Paths) -> Vec<String> {
 
 /// What no namespace holds back: cgroups, loop devices and directories of others.
 fn outside(paths: &Paths) -> Vec<String> {
-    let cgroups = cgroups(paths).into_iter().map(|directory| format!("cgroup {}", directory.display()));
+    let cgroups = cgroups::find(paths).into_iter().map(|directory| format!("cgroup {}", directory.display()));
     let devices = loop_devices(paths).into_iter().map(|(device, file)| format!("loop device {device} of {file}"));
     // The directory itself is there for those of another installation below it.
     let locks = fs::read_dir(locks_of_lxc(paths)).into_iter().flatten().flatten();
@@ -67,10 +69,9 @@ fn interfaces() -> Vec<String> {
     others.map(|name| format!("interface {name}")).collect()
 }
 
-fn tables(paths: &Paths) -> Vec<String> {
+fn tables() -> Vec<String> {
     let listed = Command::new("nft").args(["list", "tables"]).output().expect("run nft");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let _ = paths;
     listed.lines().map(|line| format!("firewall {line}")).collect()
 }
 
@@ -88,24 +89,6 @@ fn processes() -> Vec<String> {
         (state != "Z" && !line.starts_with("setsid --wait")).then(|| format!("process {pid} ({state}) {line} {stat}"))
     });
     others.collect()
-}
-
-fn cgroups(paths: &Paths) -> Vec<PathBuf> {
-    let tag = paths.tag();
-    let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
-    let entries = roots.iter().flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
-    let named = entries.filter(|entry| entry.file_name().to_string_lossy().contains(&tag));
-    named.map(|entry| entry.path()).collect()
-}
-
-fn remove_cgroup(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroup(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(directory);
 }
 
 /// Loop devices whose file is one of the test's, with it.

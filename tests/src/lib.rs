@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails by panicking")]
 
 mod archive;
+mod cgroups;
 mod chance;
 mod console;
 mod containers;

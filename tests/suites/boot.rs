@@ -34,10 +34,7 @@ fn reboot(host: &Host, running: &[&str]) {
     eventually("LXC's monitors are gone", || (host.run("pgrep", ["-f", "lxc monitor"]).code == 1).then_some(()));
     let (layers, tag) = (host.paths().layer_mounts(), host.paths().tag());
     host.sh(&format!("umount -l {}/* && nft flush ruleset && ip link del appc-{tag}", layers.display())).succeeds();
-    let cgroups = format!(
-        "find /sys/fs/cgroup/ -ignore_readdir_race -depth -type d -path '*appcontainers-{tag}/*' -exec rmdir {{}} ';'"
-    );
-    host.sh(&cgroups).succeeds();
+    host.remove_cgroups();
     for entry in fs::read_dir(host.paths().run()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();

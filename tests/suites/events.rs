@@ -220,12 +220,9 @@ fn a_full_journal_goes_on_in_another_file_and_what_is_gone_is_said_to_be() {
 fn that_there_was_no_memory_left_is_told() {
     in_sandbox(|host| {
         host.start("web");
-        let tag = host.paths().tag();
-        host.sh(&format!(
-            "for limit in $(find /sys/fs/cgroup/ -path '*appcontainers-{tag}/web.*/payload/memory.max' -o \
-             -path '*appcontainers-{tag}/web.*/payload/memory.limit_in_bytes'); do echo 20000000 > $limit; done"
-        ))
-        .succeeds();
+        let limits = ["memory.max", "memory.limit_in_bytes"];
+        let limits = limits.into_iter().flat_map(|file| host.cgroup_files("web", &format!("payload/{file}")));
+        assert_eq!(limits.map(|limit| fs::write(limit, "20000000").unwrap()).count(), 1);
         assert_eq!(host.in_container("web", ["tail", "/dev/zero"]).code, 128 + 9);
         assert_eq!(host.in_container("web", ["sh", "-c", "tail /dev/zero; true"]).code, 0);
         host.in_container("web", ["false"]).fails(1);

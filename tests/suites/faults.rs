@@ -277,9 +277,7 @@ fn a_killed_save_image_leaves_no_container_frozen() {
 
 /// Whether the kernel was told to let a container's processes stand still.
 fn is_frozen(host: &Host, name: &str) -> bool {
-    let start = host.start_record(name).unwrap();
-    let cgroup = start["cgroup"].as_str().unwrap();
-    let switches = ["", "/unified"].map(|tree| format!("/sys/fs/cgroup{tree}/{cgroup}/payload/cgroup.freeze"));
+    let switches = host.cgroup_files(name, "payload/cgroup.freeze");
     switches.iter().any(|switch| fs::read_to_string(switch).is_ok_and(|text| text == "1\n"))
 }
 

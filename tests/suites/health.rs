@@ -172,16 +172,12 @@ fn checks_stand_still_with_the_container() {
         );
         host.appc(["start", "web"]).succeeds();
         host.appc(["wait", "--healthy", "web"]).succeeds();
-        let cgroup = host.start_record("web").unwrap()["cgroup"].as_str().unwrap().to_owned();
-        let found = host
-            .sh(&format!("find /sys/fs/cgroup -ignore_readdir_race -path '*{cgroup}/payload/cgroup.freeze'"))
-            .succeeds();
-        let freeze = found.lines().next().unwrap().to_owned();
-        fs::write(&freeze, "1").unwrap();
+        let freeze = &host.cgroup_files("web", "payload/cgroup.freeze")[0];
+        fs::write(freeze, "1").unwrap();
         // Several times as long as a try may take.
         std::thread::sleep(still);
         assert_eq!(health(host, "web")["status"], "healthy");
-        fs::write(&freeze, "0").unwrap();
+        fs::write(freeze, "0").unwrap();
         let looks = || host.sh_in("web", "wc -l < /root/looks").succeeds().parse::<u32>().unwrap();
         let before = looks();
         eventually("they go on", || (looks() > before + 1).then_some(()));

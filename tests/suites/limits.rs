@@ -27,10 +27,9 @@ fn set(host: &Host, name: &str, words: &[&str]) {
 /// A number out of a file of the container's cgroup, of whichever version the host has: `FILE`, or `FILE WORD` for the number behind
 /// a word.
 fn counter(host: &Host, name: &str, files: &[(&str, &str)]) -> u64 {
-    let tag = host.paths().tag();
     for (file, word) in files {
-        let found = host.sh(&format!("cat $(find /sys/fs/cgroup/ -path '*{tag}*/{name}.*/payload/{file}')"));
-        let text = if found.code == 0 { found.text() } else { continue };
+        let found = host.cgroup_files(name, &format!("payload/{file}"));
+        let text: String = found.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         let numbers = text.lines().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
         if let Some(number) = numbers.into_iter().next() {
             return number;

@@ -76,10 +76,7 @@ fn a_packet_with_anothers_address_is_dropped_at_the_containers_own_interface() {
         let _server = serve_by(host, &["nsenter", "-t", &outside.pid().as_raw_nonzero().to_string(), "-n"], "outside");
         eventually("a web server outside", || (host.sh(&get("198.18.0.2")).code == 0).then_some(()));
         // The container can't give itself two's address; the test, as the host's root, does it for it.
-        let processes = format!("'*/appcontainers-{}/one.*/payload/cgroup.procs'", host.paths().tag());
-        let init = host
-            .sh(&format!("find /sys/fs/cgroup -ignore_readdir_race -path {processes} -exec head -n1 {{}} + -quit"))
-            .succeeds();
+        let init = host.recorded_pid("one", "init").unwrap().as_raw_nonzero().to_string();
         let in_one = |line: &str| host.run("nsenter", ["-t", &init, "-n", "sh", "-c", line]);
         assert_eq!(in_one(&get("198.18.0.2")).succeeds(), "outside");
         in_one(&format!("ip addr add {}/32 dev eth0", ip(host, "two"))).succeeds();

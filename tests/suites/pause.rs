@@ -23,10 +23,8 @@ fn count(host: &Host, name: &str) -> u64 {
 
 /// What the kernel says of its cgroup.
 fn is_frozen(host: &Host, name: &str) -> bool {
-    let tag = host.paths().tag();
-    let found =
-        host.sh(&format!("cat $(find /sys/fs/cgroup/ -path '*{tag}*/{name}.*/payload/cgroup.events')")).succeeds();
-    found.lines().any(|line| line == "frozen 1")
+    let files = host.cgroup_files(name, "payload/cgroup.events");
+    files.iter().any(|file| fs::read_to_string(file).unwrap().lines().any(|line| line == "frozen 1"))
 }
 
 #[track_caller]
