@@ -75,6 +75,14 @@ impl Host {
         self.inspect(name)["status"].as_str().expect("a status is a word").to_owned()
     }
 
+    /// What is told of containers, without what their processes do: a startup command's begin is told when it comes, after the
+    /// start.
+    #[track_caller]
+    pub fn container_events(&self) -> Vec<String> {
+        let told = self.appc(["events"]).succeeds();
+        told.lines().filter(|line| !line.contains(" process-")).map(str::to_owned).collect()
+    }
+
     /// The record of a container's start, as long as nobody has cleared up after it.
     pub fn start_record(&self, name: &str) -> Option<Value> {
         let name = name.parse().expect("a container's name");

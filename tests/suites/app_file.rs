@@ -57,9 +57,9 @@ fn up_makes_what_is_missing_and_changes_what_has_changed() {
         assert_eq!(page(host), "one");
         let before = host.inspect("web");
         // Nothing has changed: nothing is done, not even noted.
-        let events = host.appc(["events"]).succeeds();
+        let events = host.container_events();
         assert_eq!(up(host), json!([]));
-        assert_eq!(host.appc(["events"]).succeeds(), events);
+        assert_eq!(host.container_events(), events);
         let said = host.appc(["up"]);
         assert!(String::from_utf8_lossy(&said.stderr).contains("container web: up already, nothing has changed"));
         assert_eq!(said.succeeds(), "web");

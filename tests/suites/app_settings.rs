@@ -19,9 +19,9 @@ fn section(host: &Host, lines: &str) {
 #[track_caller]
 fn up(host: &Host) -> Value {
     let done = host.json(["up"])["done"].clone();
-    let events = host.appc(["events"]).succeeds();
+    let events = host.container_events();
     assert_eq!(host.json(["up"])["done"], json!([]));
-    assert_eq!(host.appc(["events"]).succeeds(), events);
+    assert_eq!(host.container_events(), events);
     done
 }
 
