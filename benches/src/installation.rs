@@ -84,7 +84,7 @@ impl Installation {
         let until = Instant::now() + CLEAR_UP;
         let mut places = cgroup_places(&self.paths)?;
         places.push(self.paths.run().join("containers"));
-        while let Some(place) = places.iter().find(|place| has_container(place)) {
+        while let Some(place) = places.iter().find(|place| has_directory(place)) {
             if Instant::now() >= until {
                 bail!("{} is not cleared up within {} s", place.display(), CLEAR_UP.as_secs());
             }
@@ -144,8 +144,6 @@ fn cgroup_places(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
     Ok(hierarchies.map(|entry| entry.path().join(&cgroup)).chain([mount.join(&cgroup)]).collect())
 }
 
-/// Whether anything of a container is there: LXC's monitors share a cgroup for their end, which stays.
-fn has_container(path: &Path) -> bool {
-    let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "pivot")
+fn has_directory(path: &Path) -> bool {
+    fs::read_dir(path).into_iter().flatten().flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }

@@ -118,8 +118,8 @@ fn goes_with(record: &ContainerRecord, start: &StartRecord) -> bool {
     start.mode == StartMode::Full && record.overlay == OverlayKind::Tmp && !record.survives_stop && !record.for_build
 }
 
-/// What LXC's monitor has run when a container is gone: clears up after that start, then, when nothing is left in them (LXC's
-/// monitor mostly has left before), removes the start's cgroups.
+/// What LXC's monitor has run when a container is gone: clears up after that start, then, when LXC's monitor has ended
+/// too, removes the start's cgroups.
 pub fn reap(paths: &Paths, name: &ContainerName, start_id: &str) -> Result<(), RuntimeError> {
     scope::leave(paths).map_err(host_error("leave", "the cgroup of LXC's monitor"))?;
     let lock = ContainerLock::acquire(paths, name)?;

@@ -175,10 +175,7 @@ impl LxcConfig {
 
     fn limit(&self, lines: &mut Lines) {
         lines.set("cgroup.dir.monitor", format_args!("{}/monitor", self.cgroup));
-        // One for all containers, where LXC's monitor goes when it has ended one: of its own, each would make and remove two more
-        // cgroups in every hierarchy at its end.
-        let all = self.cgroup.rsplit_once('/').map_or("", |(all, _)| all);
-        lines.set("cgroup.dir.monitor.pivot", format_args!("{all}/pivot"));
+        lines.set("cgroup.dir.monitor.pivot", format_args!("{}/pivot", self.cgroup));
         lines.set("cgroup.dir.container", format_args!("{}/payload", self.cgroup));
         let (soft, hard) = limits::nofile(&self.limits, self.init.is_app(), self.nofile_hard_limit);
         lines.set("prlimit.nofile", format_args!("{soft}:{hard}"));
@@ -322,7 +319,6 @@ mod tests {
             "lxc.cgroup.devices.deny = a",
             "lxc.cgroup2.devices.deny = a",
             "lxc.cgroup.pids.max = 100",
-            "lxc.cgroup.dir.monitor.pivot = appcontainers-12345678/pivot",
             "lxc.prlimit.nofile = 1024:4096",
             "lxc.net.0.ipv4.address = 10.213.0.2/32",
             "lxc.net.0.ipv6.address = fd12::ad5:2/128",

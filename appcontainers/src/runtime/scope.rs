@@ -7,7 +7,6 @@
 //! ```text
 //! appcontainers.slice/appcontainers-TAG.scope/monitors        our monitors
 //!                                            /NAME.STARTID    a start, as liblxc makes it
-//!                                            /pivot           LXC's monitors that end
 //! ```
 
 use std::{
