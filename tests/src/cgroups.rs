@@ -14,27 +14,22 @@ use crate::Host;
 const ROOT: &str = "/sys/fs/cgroup";
 
 impl Host {
-    /// The cgroups of this installation: one in each hierarchy that the host has.
-    pub fn cgroups(&self) -> Vec<PathBuf> {
-        find(self.paths())
-    }
-
-    /// Removes them, as a reboot does; nothing may run in them.
+    /// Removes all cgroups of this installation, as a reboot does; nothing may run in them.
     pub fn remove_cgroups(&self) {
-        self.cgroups().iter().for_each(|directory| remove(directory));
+        find(self.paths()).iter().for_each(|directory| remove(directory));
     }
 
     /// The file of this path in the cgroup of a container that runs, in each hierarchy that has it.
     pub fn cgroup_files(&self, container: &str, path: &str) -> Vec<PathBuf> {
         let start = format!("{container}.");
-        let groups = self.cgroups().into_iter().flat_map(|directory| directories(&directory));
+        let groups = find(self.paths()).into_iter().flat_map(|directory| directories(&directory));
         let groups =
             groups.filter(|group| group.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)));
         groups.map(|group| group.join(path)).filter(|file| file.exists()).collect()
     }
 }
 
-/// The cgroups of the installation at `paths`, in whichever cgroup the test itself is.
+/// The cgroups of the installation at `paths`: one in each hierarchy that the host has, in whichever cgroup the test itself is.
 pub(crate) fn find(paths: &Paths) -> Vec<PathBuf> {
     let mut found = Vec::new();
     find_below(Path::new(ROOT), &paths.tag(), &mut found);
